@@ -1,0 +1,69 @@
+# What one does with this repository. `make` alone lists it.
+
+# The first that is new enough; another one: make venv PYTHON=/path/to/python
+PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header $(UPGRADE)
+
+.DELETE_ON_ERROR:
+.PHONY: help venv demo test lint format typecheck walls bench lock example-env clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(INSTALLED) ## Make .venv with everything locked, once
+
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { \
+		echo "Python 3.11 or newer is needed. If it is not on PATH: make venv PYTHON=/path/to/python"; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv"; \
+		exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: venv ## See a payout happen, all on this machine (KEEP=1 leaves it running)
+	$(BIN)/withdrawals-worker demo $(if $(KEEP),--keep)
+
+test: venv ## Everything that CI runs
+	tests/services/install.sh
+	$(MAKE) --no-print-directory lint typecheck walls
+	$(BIN)/pytest --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/coverage report
+	$(BIN)/coverage report --include='worker/core/*' --fail-under=100
+
+lint: venv ## Read the code for slips and style
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: venv ## Put the code into its shape
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+typecheck: venv ## Check the types
+	$(BIN)/mypy
+
+walls: venv ## Check who imports whom
+	$(BIN)/lint-imports
+
+bench: venv ## Measure how many requests a second go through
+	$(BIN)/python tests/bench/throughput.py
+
+lock: ## Pin what pyproject.toml asks for (UPGRADE=--upgrade for the newest)
+	@command -v uv >/dev/null || { echo "uv is needed for this: pipx install uv"; exit 1; }
+	$(LOCK) --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+example-env: venv ## Write config/example.env from the settings
+	$(BIN)/python -m config.example > config/example.env
+
+clean: ## Remove all that was made
+	rm -rf .venv .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find config tests worker -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,349 @@
+"""Everything an operator can turn, as one tree of typed values, and how it is loaded.
+
+No singleton and no reading at import: who needs settings is handed them."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from config.durations import Duration, write_duration
+from config.problems import incomplete_credentials, unfit_values, unknown_names
+from config.sources import gather
+from config.urls import check_amqp, check_https, check_ledger
+from config.variables import DELIMITER, PREFIX, Expected, variables
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat = Literal["json", "console"]
+Provider = Literal["bluum"]
+
+#: What enables a provider: all of these variables together.
+CREDENTIALS: dict[Provider, tuple[str, ...]] = {
+    "bluum": ("WORKER_BLUUM__API_KEY", "WORKER_BLUUM__API_SECRET"),
+}
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Rabbitmq(_Group):
+    """The broker."""
+
+    url: Annotated[
+        SecretStr,
+        AfterValidator(check_amqp),
+        Expected("amqp://user:password@host:port/vhost or amqps://…, special characters encoded"),
+    ] = Field(
+        default=SecretStr("amqp://guest:guest@localhost:5672/"),
+        description="Where the broker is. The default is a broker fresh from its package.",
+    )
+    prefetch: int = Field(
+        default=20,
+        ge=1,
+        le=250,
+        description="Requests in work at once. Small, because a restart counts a delivery "
+        "against every message that was fetched.",
+    )
+    declare: bool = Field(
+        default=True,
+        description="Declare exchanges and queues at start. False only checks them, for brokers "
+        "where the worker may not create anything.",
+    )
+    heartbeat: Duration = Field(
+        default=timedelta(seconds=15),
+        ge=timedelta(seconds=1),
+        le=timedelta(minutes=5),
+        description="Heartbeat of the connections. A dead broker is noticed after about three.",
+    )
+    connect_timeout: Duration = Field(
+        default=timedelta(seconds=10),
+        gt=timedelta(0),
+        le=timedelta(minutes=2),
+        description="How long one attempt to connect may take. Long enough for a far TLS broker.",
+    )
+    publish_timeout: Duration = Field(
+        default=timedelta(seconds=10),
+        gt=timedelta(0),
+        le=timedelta(minutes=2),
+        description="How long the broker may take to confirm an event. After it the event is "
+        "published again, with the same id.",
+    )
+
+
+class Ledger(_Group):
+    """The ledger, where every withdrawal is remembered."""
+
+    url: Annotated[
+        SecretStr,
+        AfterValidator(check_ledger),
+        Expected("sqlite:///path or postgresql://user:password@host:port/database"),
+    ] = Field(
+        default=SecretStr("sqlite:///withdrawals.db"),
+        description="Which database. The default is a file in the working directory, good for one "
+        "replica; several need PostgreSQL.",
+    )
+
+
+class Bluum(_Group):
+    """Bluum, enabled by giving its key and secret."""
+
+    base_url: Annotated[
+        str,
+        AfterValidator(check_https),
+        Expected("https://host/path without user, query or fragment (http only for loopback)"),
+    ] = Field(
+        default="https://api.bluumfinance.com/v1",
+        description="Address of the API. The default is production; the sandbox is "
+        "https://sandbox.api.bluumfinance.com/v1.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None, description="Key of the API credentials, tenant-wide."
+    )
+    api_secret: SecretStr | None = Field(
+        default=None, description="Secret of the API credentials; shown once, when they are made."
+    )
+    rate_limit: float = Field(
+        default=25.0,
+        gt=0,
+        le=10_000,
+        description="Requests a second that all replicas together may send. The default is "
+        "Bluum's own limit.",
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=30),
+        gt=timedelta(0),
+        le=timedelta(minutes=5),
+        description="How long one request may take. After it the outcome is unknown and asked "
+        "for again, so be generous.",
+    )
+    idempotency_window: Duration = Field(
+        default=timedelta(hours=23),
+        gt=timedelta(0),
+        le=timedelta(hours=23, minutes=30),
+        description="For how long the same key is sent again. Bluum forgets keys after 24 hours "
+        "and then pays anew, so the default stays an hour below.",
+    )
+    reference_in_description: bool = Field(
+        default=True,
+        description="Append a short reference to the description of a withdrawal, by which it is "
+        "found again when an answer was lost.",
+    )
+
+    @property
+    def enabled(self) -> bool:
+        """Whether both credentials are there."""
+        return self.api_key is not None and self.api_secret is not None
+
+
+class Polling(_Group):
+    """How often a withdrawal in flight is looked at."""
+
+    first_delay: Duration = Field(
+        default=timedelta(seconds=15),
+        gt=timedelta(0),
+        le=timedelta(days=1),
+        description="Time from the submission to the first look. Few withdrawals move sooner.",
+    )
+    growth: float = Field(
+        default=2.0,
+        ge=1,
+        le=10,
+        description="Factor from one pause to the next. 2 keeps the looks few over days.",
+    )
+    cap: Duration = Field(
+        default=timedelta(minutes=30),
+        gt=timedelta(0),
+        le=timedelta(days=1),
+        description="The longest pause. Half an hour is soon enough for what takes days.",
+    )
+    jitter: float = Field(
+        default=0.1,
+        ge=0,
+        le=0.5,
+        description="Share by which a pause varies at random, so that looks do not bunch.",
+    )
+    concurrency: int = Field(
+        default=20,
+        ge=1,
+        le=250,
+        description="Looks at once. As many as the requests in work by default.",
+    )
+
+
+class Retry(_Group):
+    """How an unknown outcome is asked for again."""
+
+    attempts: int = Field(
+        default=3,
+        ge=1,
+        le=10,
+        description="Attempts while the message is held. Few: later ones come from the ledger.",
+    )
+    first_delay: Duration = Field(
+        default=timedelta(seconds=0.5),
+        gt=timedelta(0),
+        le=timedelta(minutes=5),
+        description="Pause before the second attempt. Most broken connections heal at once.",
+    )
+    growth: float = Field(
+        default=2.0,
+        ge=1,
+        le=10,
+        description="Factor from one pause to the next, in the ledger's retries too.",
+    )
+    cap: Duration = Field(
+        default=timedelta(minutes=5),
+        gt=timedelta(0),
+        le=timedelta(hours=1),
+        description="The longest pause. Short against the idempotency window, so that an outage "
+        "ends well inside it.",
+    )
+    settling: Duration = Field(
+        default=timedelta(minutes=5),
+        gt=timedelta(0),
+        le=timedelta(hours=1),
+        description="How long a provider's list may lag behind its own effects. A withdrawal that "
+        "is looked up counts as absent only when it was missing twice, so far apart.",
+    )
+
+
+class Http(_Group):
+    """Where probes and metrics are served."""
+
+    host: str = Field(
+        default="0.0.0.0",  # noqa: S104 - a probe comes from outside the container
+        min_length=1,
+        description="Address to listen on. All of them by default: probes come from outside.",
+    )
+    port: int = Field(
+        default=8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one."
+    )
+
+
+class Settings(BaseSettings):
+    """The whole tree. Made by `load_settings`, or by hand from plain values in a test."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    rabbitmq: Rabbitmq = Rabbitmq()
+    ledger: Ledger = Ledger()
+    default_provider: Provider = Field(
+        default="bluum", description="Provider of requests that name none."
+    )
+    bluum: Bluum = Bluum()
+    polling: Polling = Polling()
+    retry: Retry = Retry()
+    http: Http = Http()
+    shutdown_timeout: Duration = Field(
+        default=timedelta(seconds=25),
+        gt=timedelta(0),
+        le=timedelta(minutes=10),
+        description="How long work in hand may go on after SIGTERM. A little below the 30 s that "
+        "Kubernetes grants.",
+    )
+    log_level: Annotated[LogLevel, BeforeValidator(lambda v: str(v).upper())] = Field(
+        default="INFO", description="The least severe records that are written."
+    )
+    log_format: LogFormat = Field(
+        default_factory=lambda: "console" if sys.stderr.isatty() else "json",
+        description="One JSON object a line, or lines for people. By default lines for people "
+        "when the log goes to a terminal, else JSON.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is the library's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing but what is handed in: `load_settings` alone looks around."""
+        return (init_settings,)
+
+
+class SettingsInvalid(Exception):  # noqa: N818 - named by what is wrong, as every outcome here
+    """The settings cannot be used. `problems` says why, one line a problem, no secret in any."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def load_settings(
+    *,
+    environ: Mapping[str, str] | None = None,
+    dotenv: Path = Path(".env"),
+    need_provider: bool = True,
+) -> Settings:
+    """
+    The settings from environment, secret files and `.env`; the earlier of these wins.
+
+    Raises SettingsInvalid with every problem found, not only the first.
+    """
+    values, problems = gather(os.environ if environ is None else environ, dotenv)
+    fields = dict(variables(Settings))
+    problems += unknown_names(values, fields)
+    problems += incomplete_credentials(CREDENTIALS.values(), values)
+    if need_provider:
+        problems += _missing_provider(values)
+    settings = _parse({name: values[name] for name in fields if name in values}, problems)
+    if settings is None or problems:
+        raise SettingsInvalid(tuple(problems))
+    return settings
+
+
+def _missing_provider(values: Mapping[str, str]) -> Iterator[str]:
+    names = [name for credentials in CREDENTIALS.values() for name in credentials]
+    if not any(name in values for name in names):
+        choices = " or ".join(" and ".join(credentials) for credentials in CREDENTIALS.values())
+        yield f"{names[0]}: no provider is enabled, expected {choices}"
+
+
+def _parse(values: Mapping[str, str], problems: list[str]) -> Settings | None:
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in values.items()}
+    try:
+        settings = Settings(**source())
+    except ValidationError as error:
+        problems += unfit_values(error, dict(variables(Settings)), values)
+        return None
+    problems += _contradictions(settings)
+    return settings
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """A line for every pair of values that are fine alone and not together."""
+    for name, pauses in (("POLLING", settings.polling), ("RETRY", settings.retry)):
+        if pauses.cap < pauses.first_delay:
+            first = write_duration(pauses.first_delay)
+            yield (
+                f"{PREFIX}{name}__CAP: found {write_duration(pauses.cap)}, "
+                f"expected at least {PREFIX}{name}__FIRST_DELAY, which is {first}"
+            )

@@ -1,0 +1,68 @@
+"""What an address must look like before anybody connects to it.
+
+The messages never hold the address: there may be a password in it."""
+
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import SecretStr
+
+
+def check_amqp(url: SecretStr) -> SecretStr:
+    """The URL of a broker, unchanged."""
+    parts = _split(url.get_secret_value())
+    if parts.scheme not in {"amqp", "amqps"}:
+        raise ValueError("the scheme is neither amqp nor amqps")
+    _require_host(parts)
+    return url
+
+
+def check_ledger(url: SecretStr) -> SecretStr:
+    """The URL of a database that can be a ledger, unchanged."""
+    text = url.get_secret_value()
+    parts = _split(text)
+    if parts.scheme == "postgresql":
+        if not text.startswith("postgresql://") or parts.path in {"", "/"}:
+            raise ValueError("no database is named")
+        return url
+    if parts.scheme != "sqlite":
+        raise ValueError("the scheme is neither sqlite nor postgresql")
+    # A ledger in memory would forget what was paid, and pay it again.
+    if not text.startswith("sqlite:///") or parts.path in {"/", "/:memory:"}:
+        raise ValueError("no file is named")
+    return url
+
+
+def check_https(url: str) -> str:
+    """The base URL of an API without trailing slash; unencrypted only inside this host."""
+    parts = _split(url)
+    _require_host(parts)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts)):
+        raise ValueError("the scheme is not https")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("there is more in it than scheme, host, port and path")
+    return url.rstrip("/")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        # The library's own words quote the part it stumbled over: a piece of a password perhaps.
+        raise ValueError("host or port cannot be read") from None
+    return parts
+
+
+def _require_host(parts: SplitResult) -> None:
+    if not parts.hostname:
+        raise ValueError("no host is named")
+
+
+def _is_loopback(parts: SplitResult) -> bool:
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Claims about the worker, each in a docstring."""

@@ -1,0 +1,1 @@
+"""Services that tests start for themselves: loopback only, in folders of their own."""

@@ -1,0 +1,131 @@
+"""The command, as a process of its own and in this one."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+import worker
+from worker.cli.simulate import simulate
+
+COMMAND = "from worker.cli.simulate import simulate; simulate(prog_name='simulate')"
+ROOT = Path(worker.__file__).parent.parent
+
+
+async def start(*options: str) -> tuple[asyncio.subprocess.Process, str]:
+    """Start the command on a free port; return the process and the URL it prints."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        COMMAND,
+        "bluum",
+        "--port",
+        "0",
+        *options,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode()
+    return process, line.split()[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_serves_until_a_signal_and_ends_well(number: signal.Signals) -> None:
+    """
+    It prints where it listens and nothing else, serves as it was told, and exits with 0.
+    """
+    process, base_url = await start("--api-secret", "s3cret", "--opening-balance", "5.00")
+    async with httpx.AsyncClient(auth=("simulator-key", "s3cret"), trust_env=False) as client:
+        investor = await client.get(f"{base_url}/investors/inv_1")
+    process.send_signal(number)
+    output, errors = await process.communicate()
+
+    assert "5.00" == investor.json()["balance"]
+    assert (0, b"", b"") == (process.returncode, output, errors)
+
+
+async def test_faults_can_be_set_at_start() -> None:
+    """
+    Shares, their reach and an outage arrive at the server.
+    """
+    process, base_url = await start(
+        "--fault",
+        "drop_after=0.5",
+        "--fault",
+        "hang_before=0.25",
+        "--fault-calls",
+        "all",
+        "--outage",
+    )
+    async with httpx.AsyncClient(trust_env=False) as client:
+        faults = (await client.get(base_url.removesuffix("/v1") + "/_simulator/faults")).json()
+    process.terminate()
+    await process.communicate()
+
+    assert {
+        "drop_after": 0.5,
+        "hang_before": 0.25,
+        "calls": "all",
+        "outage": True,
+    }.items() <= faults.items()
+
+
+def test_help_names_the_magic_ids() -> None:
+    """
+    Who asks for help learns the magic ids, the control calls and how to begin.
+    """
+    result = CliRunner().invoke(simulate, ["bluum", "--help"], env={"COLUMNS": "200"})
+
+    assert 0 == result.exit_code
+    for word in ("inv_unknown", "inv_poor", "inv_blocked", "inv_failing", "fs_inactive"):
+        assert word in result.output
+    for word in ("curl -u", "/_simulator/record", "/_simulator/clock", "drop_after"):
+        assert word in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--fault", "drop_after"], "fault"),
+        (["--fault", "earthquake=0.1"], "earthquake"),
+        (["--fault", "drop_after=much"], "fault"),
+        (["--fault", "drop_after=2"], "drop_after"),
+        (["--opening-balance", "much"], "opening_balance"),
+        (["--latency", "-1"], "latency"),
+        (["--pace", "nan"], "pace"),
+        (["--failure-share", "2"], "failure_share"),
+        (["--key-lifetime", "0"], "key_lifetime"),
+        (["--api-key", ""], "api_key"),
+    ],
+)
+def test_a_senseless_option_is_wrong_use(options: list[str], named: str) -> None:
+    """
+    Exit code 2, and the message names what is wrong.
+    """
+    result = CliRunner().invoke(simulate, ["bluum", *options], env={"COLUMNS": "200"})
+
+    assert 2 == result.exit_code
+    assert named in result.output
+
+
+def test_a_taken_port_is_a_failure() -> None:
+    """
+    Exit code 1, and the message names the address.
+    """
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(simulate, ["bluum", "--port", str(port)])
+
+    assert 1 == result.exit_code
+    assert f"127.0.0.1:{port}" in result.output

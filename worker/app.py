@@ -1,0 +1,408 @@
+"""Wires the house, runs it, and drains it; the only room that knows all the others.
+
+No step of any story stands here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from worker.core.schedule import Patience, Schedule
+from worker.flows.announce import Announce
+from worker.flows.credentials import Credentials
+from worker.flows.follow import Follow
+from worker.flows.gate import Gate
+from worker.flows.in_hand import InHand
+from worker.flows.intake import Intake
+from worker.flows.ports import LedgerUnavailable, StepRefused
+from worker.flows.resolve import Resolution
+from worker.flows.submit import Submission
+from worker.http.health import Health
+from worker.http.probes import serve_probes
+from worker.ledger.engine import is_sqlite, sole_worker
+from worker.ledger.migrate import migrate, require_schema
+from worker.ledger.store import HEARTBEAT, Ledger, open_ledger
+from worker.metrics import Metrics
+from worker.providers.bluum import Bluum
+from worker.providers.http import Line
+from worker.providers.pace import Pace
+from worker.rabbitmq.connection import Broker
+from worker.rabbitmq.consumer import Consumer
+from worker.rabbitmq.outbox import Outbox
+from worker.rabbitmq.publisher import Publisher
+from worker.rabbitmq.topology import OWN_QUEUES, REQUESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from config.settings import Settings
+    from worker.providers.contract import Provider
+
+_log = logging.getLogger(__name__)
+
+_STOCK_SECONDS: Final = 10.0
+_LAG_CHECK_SECONDS: Final = 1.0
+_RETRY_JITTER: Final = 0.5
+#: The part of the shutdown that is kept for publishing what the last steps committed.
+_FLUSH_SHARE: Final = 0.2
+
+
+@dataclass(slots=True)
+class _House:
+    """The parts of a running worker."""
+
+    settings: Settings
+    metrics: Metrics
+    health: Health
+    gate: Gate
+    ledger: Ledger
+    publisher: Publisher
+    consumer: Consumer
+    follow: Follow
+    announce: Announce
+    credentials: Credentials
+
+
+async def run(settings: Settings) -> int:
+    """Run the worker until SIGTERM or SIGINT; return the exit code.
+
+    0 after an orderly stop, 1 when a part failed. Raises LedgerLocked, SchemaOutdated,
+    LedgerUnavailable or OSError (port taken) when it cannot start.
+    """
+    url = settings.ledger.url.get_secret_value()
+    metrics = Metrics(version=version("withdrawals-worker"))
+    health = Health()
+    async with AsyncExitStack() as stack:
+        stop = _stop_on_signals()
+        port = await stack.enter_async_context(
+            serve_probes(
+                health, metrics.registry, host=settings.http.host, port=settings.http.port
+            )
+        )
+        _log.info("serving probes", extra={"port": port})
+        stack.enter_context(sole_worker(url))
+        await _prepare_schema(url)
+        ledger = await stack.enter_async_context(
+            open_ledger(url, observe_commit=metrics.committed)
+        )
+        if is_sqlite(url):
+            await ledger.forget_replicas()
+        await ledger.heartbeat()
+        providers = await open_providers(settings, metrics, stack, now=ledger.now)
+        house = _build(settings, metrics, health, ledger, providers)
+        return await _live(house, stop)
+
+
+async def open_providers(
+    settings: Settings, metrics: Metrics, stack: AsyncExitStack, *, now: Callable[[], datetime]
+) -> dict[str, Provider]:
+    """Open every provider that has credentials; `stack` closes them. A new provider: a line here."""
+    providers: dict[str, Provider] = {}
+    bluum = settings.bluum
+    if bluum.api_key is not None and bluum.api_secret is not None:
+        line = Line(
+            bluum.base_url,
+            auth=httpx.BasicAuth(
+                bluum.api_key.get_secret_value(), bluum.api_secret.get_secret_value()
+            ),
+            pace=Pace(bluum.rate_limit, waited=metrics.waited),
+            timeout=bluum.timeout,
+            observe=lambda *told: metrics.called("bluum", *told),
+        )
+        providers["bluum"] = Bluum(
+            await stack.enter_async_context(line),
+            reference_in_description=bluum.reference_in_description,
+            now=now,
+        )
+    return providers
+
+
+def broker_of(settings: Settings) -> Broker:
+    """Return where the broker is, from the settings."""
+    rabbitmq = settings.rabbitmq
+    return Broker(
+        url=rabbitmq.url.get_secret_value(),
+        heartbeat=rabbitmq.heartbeat,
+        connect_timeout=rabbitmq.connect_timeout,
+        publish_timeout=rabbitmq.publish_timeout,
+    )
+
+
+def patience_of(settings: Settings) -> Patience:
+    """Return every waiting time, from the settings."""
+    polling, retry = settings.polling, settings.retry
+    return Patience(
+        looks=Schedule(
+            first_delay=polling.first_delay,
+            growth=polling.growth,
+            cap=polling.cap,
+            jitter=polling.jitter,
+        ),
+        retries=Schedule(
+            first_delay=retry.first_delay,
+            growth=retry.growth,
+            cap=retry.cap,
+            jitter=_RETRY_JITTER,
+        ),
+        window=settings.bluum.idempotency_window,
+        settling=retry.settling,
+    )
+
+
+def _build(
+    settings: Settings,
+    metrics: Metrics,
+    health: Health,
+    ledger: Ledger,
+    providers: dict[str, Provider],
+) -> _House:
+    gate, in_hand = Gate(), InHand()
+    patience = patience_of(settings)
+    now, chance = ledger.now, random.random
+    broker = broker_of(settings)
+    publisher = Publisher(broker, report=health.reporter("publisher"))
+    announce = Announce(
+        ledger,
+        Outbox(publisher),
+        now=now,
+        counted=metrics.published,
+        beat=health.pulse("announce"),
+    )
+    credentials = Credentials(
+        providers, gate, report=health.reporter("credentials"), beat=health.pulse("credentials")
+    )
+    submission = Submission(
+        providers,
+        ledger,
+        announce,
+        metrics,
+        now=now,
+        patience=patience,
+        tries=settings.retry.attempts,
+        chance=chance,
+        denied=credentials.denied,
+    )
+    resolution = Resolution(
+        providers,
+        ledger,
+        announce,
+        metrics,
+        now=now,
+        patience=patience,
+        chance=chance,
+        denied=credentials.denied,
+    )
+    follow = Follow(
+        providers,
+        ledger,
+        submission,
+        resolution,
+        announce,
+        metrics,
+        in_hand,
+        now=now,
+        patience=patience,
+        concurrency=settings.polling.concurrency,
+        chance=chance,
+        may_call=lambda: credentials.accepted,
+        denied=credentials.denied,
+        beat=health.pulse("follow"),
+    )
+    intake = Intake(
+        providers,
+        ledger,
+        submission,
+        announce,
+        metrics,
+        in_hand,
+        now=now,
+        default_provider=settings.default_provider,
+        own_queues=OWN_QUEUES,
+    )
+    report = health.reporter("consumer")
+
+    def consuming(holds: bool, detail: str) -> None:  # noqa: FBT001 - a state and its words
+        metrics.consuming(is_up=holds)
+        # Paused for a reason that has a check of its own, it is still connected and able.
+        report(holds or (not gate.is_open and "not connected" not in detail), detail)
+
+    consumer = Consumer(
+        broker,
+        publisher,
+        gate,
+        queue=REQUESTS,
+        prefetch=settings.rabbitmq.prefetch,
+        declare=settings.rabbitmq.declare,
+        handle=intake,
+        report=consuming,
+        buried=metrics.buried,
+    )
+    return _House(
+        settings,
+        metrics,
+        health,
+        gate,
+        ledger,
+        publisher,
+        consumer,
+        follow,
+        announce,
+        credentials,
+    )
+
+
+async def _live(house: _House, stop: asyncio.Event) -> int:
+    """Run every part until a stop is asked for or one of them fails; then drain."""
+    # Closed until the credentials were tried: no message is taken that could not be carried out.
+    await house.gate.close("start", "starting")
+    parts = {
+        "publisher": house.publisher.run(),
+        "announce": house.announce.run(),
+        "consumer": house.consumer.run(),
+        "follow": house.follow.run(),
+        "credentials": house.credentials.run(),
+        "ledger": _watch_ledger(house),
+        "stock": _show_stock(house),
+        "lag": _watch_lag(house),
+        "start": _start(house),
+    }
+    tasks = {name: asyncio.create_task(part, name=name) for name, part in parts.items()}
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    code = await _until_stopped(tasks, stopped)
+    await _drain(house, tasks)
+    return code
+
+
+async def _until_stopped(
+    tasks: dict[str, asyncio.Task[None]], stopped: asyncio.Task[bool]
+) -> int:
+    """Wait for the stop. A part that ends by itself ends the worker: half alive is worse."""
+    watched = {name: task for name, task in tasks.items() if name != "start"}
+    while not stopped.done():
+        done, _ = await asyncio.wait(
+            [*tasks.values(), stopped], return_when=asyncio.FIRST_COMPLETED
+        )
+        tasks = {name: task for name, task in tasks.items() if task not in done}
+        for task in done - {stopped}:
+            error = task.exception()
+            if error is not None or task.get_name() in watched:
+                _log.critical(
+                    "part failed",
+                    extra={"part": task.get_name()},
+                    exc_info=error,
+                )
+                stopped.cancel()
+                return 1
+    return 0
+
+
+async def _drain(house: _House, tasks: dict[str, asyncio.Task[None]]) -> None:
+    """Take nothing new, finish what is in work, publish what it committed, give the rest back."""
+    total = house.settings.shutdown_timeout.total_seconds()
+    deadline = monotonic() + total * (1 - _FLUSH_SHARE)
+    _log.info(
+        "draining", extra={"in_work": house.consumer.in_work, "steps": house.follow.in_work}
+    )
+    house.consumer.stop()
+    house.follow.stop()
+    await _finish(tasks, ("consumer", "follow"), deadline - monotonic())
+    left = house.consumer.in_work + house.follow.in_work
+    house.announce.stop()
+    await _finish(tasks, ("announce",), total * _FLUSH_SHARE)
+    for task in tasks.values():
+        task.cancel()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)
+    with suppress(LedgerUnavailable, StepRefused, TimeoutError):
+        async with asyncio.timeout(2):
+            await house.ledger.leave()
+    _log.info("stopped", extra={"given_back": left, "unannounced": house.announce.waiting})
+
+
+async def _finish(
+    tasks: dict[str, asyncio.Task[None]], names: tuple[str, ...], seconds: float
+) -> None:
+    waiting = [tasks[name] for name in names if not tasks[name].done()]
+    if waiting:
+        await asyncio.wait(waiting, timeout=max(0.0, seconds))
+
+
+async def _start(house: _House) -> None:
+    """Open the intake once the credentials were tried; then the start is over."""
+    while not house.credentials.tried:
+        await asyncio.sleep(0.02)
+    house.health.started()
+    await house.gate.open("start")
+
+
+async def _watch_ledger(house: _House) -> None:
+    """Give signs of life; while the ledger is away, take nothing in."""
+    report, beat = house.health.reporter("ledger"), house.health.pulse("ledger")
+    while True:
+        beat()
+        try:
+            await house.ledger.heartbeat()
+        except (LedgerUnavailable, StepRefused) as error:
+            report(False, f"unavailable: {error}")
+            await house.gate.close("ledger", "the ledger is unavailable")
+        else:
+            report(True, "answering")
+            await house.gate.open("ledger")
+        await asyncio.sleep(HEARTBEAT.total_seconds())
+
+
+async def _show_stock(house: _House) -> None:
+    beat = house.health.pulse("stock")
+    while True:
+        beat()
+        with suppress(LedgerUnavailable):
+            house.metrics.stock(
+                await house.ledger.count_open(),
+                await house.ledger.count_unannounced(),
+                now=house.ledger.now(),
+            )
+        await asyncio.sleep(_STOCK_SECONDS)
+
+
+async def _watch_lag(house: _House) -> None:
+    while True:
+        expected = monotonic() + _LAG_CHECK_SECONDS
+        await asyncio.sleep(_LAG_CHECK_SECONDS)
+        lag = max(0.0, monotonic() - expected)
+        house.metrics.lagged(lag)
+        house.health.lagged(lag)
+
+
+async def _prepare_schema(url: str) -> None:
+    # An embedded ledger is this worker's alone, so it is brought up to date right here. A shared
+    # one is migrated on purpose, by `withdrawals-worker migrate`.
+    if is_sqlite(url):
+        await migrate(url)
+    else:
+        await require_schema(url)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Return an event that the first SIGTERM or SIGINT sets; the second ends the process at once."""
+    stop = asyncio.Event()
+
+    def heard() -> None:
+        if stop.is_set():
+            _log.critical("stopped at once by a second signal")
+            os._exit(1)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, heard)
+    return stop

@@ -1,0 +1,5 @@
+"""The command line: options, one call, an exit code."""
+
+from worker.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,24 @@
+"""All commands, gathered (contract section 8)."""
+
+from __future__ import annotations
+
+import typer
+
+from worker.cli import run
+from worker.cli.simulate import simulate
+
+app = typer.Typer(
+    name="withdrawals-worker",
+    help="Pays out withdrawal requests from RabbitMQ through a provider, once and only once.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(run.run)
+app.command()(run.migrate)
+app.add_typer(simulate)
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    app()

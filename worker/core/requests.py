@@ -1,0 +1,189 @@
+"""What may stand in a request body: the fields that every provider shares, and their strict types.
+
+Pure: values in, values or named problems out. A provider's own fields stand in its own module."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from abc import ABC, abstractmethod
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+METADATA_LIMIT: Final = 2048
+DESCRIPTION_LIMIT: Final = 500
+#: More digits than any payout has; keeps every amount, and the sum of millions, in 64 bits.
+AMOUNT_DIGITS: Final = 12
+_PROBLEMS_TOLD: Final = 5
+_NAME_TOLD: Final = 64
+
+# [0-9] and not \d: \d would admit the digits of every script.
+_AMOUNT = re.compile(rf"(?:0|[1-9][0-9]{{0,{AMOUNT_DIGITS - 1}}})(?:\.[0-9]{{1,2}})?")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+
+def _refuse(expected: str) -> PydanticCustomError:
+    # The expectation is a fixed text: the value itself may be a secret and is never repeated.
+    return PydanticCustomError("expectation", "expected {expected}", {"expected": expected})
+
+
+def _amount(value: object) -> Decimal:
+    if not isinstance(value, str) or not _AMOUNT.fullmatch(value):
+        expected = (
+            'a decimal string of at most 12 digits before and 2 after the point, such as "500.00"'
+        )
+        raise _refuse(expected)
+    amount = Decimal(value).quantize(Decimal("0.01"))
+    if amount <= 0:
+        expected = "an amount greater than zero"
+        raise _refuse(expected)
+    return amount
+
+
+def _currency(value: object) -> str:
+    if not isinstance(value, str) or not _CURRENCY.fullmatch(value):
+        expected = 'a currency of three capital letters, such as "USD"'
+        raise _refuse(expected)
+    return value
+
+
+def _identifier(value: object) -> str:
+    if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+        expected = "an id of 1 to 128 ASCII letters, digits, hyphens and underscores"
+        raise _refuse(expected)
+    return value
+
+
+def _moment(value: object) -> datetime:
+    expected = 'a time with its zone, such as "2026-06-02T09:00:00Z"'
+    if not isinstance(value, str) or not value.isascii():
+        raise _refuse(expected)
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise _refuse(expected) from None
+    if moment.tzinfo is None or "T" not in value:
+        raise _refuse(expected)
+    return moment
+
+
+def _description(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > DESCRIPTION_LIMIT or not is_printable(value):
+        expected = f"a text of at most {DESCRIPTION_LIMIT} characters without control characters"
+        raise _refuse(expected)
+    return value
+
+
+def _metadata(value: object) -> dict[str, str]:
+    expected = f"a flat map of strings, at most {METADATA_LIMIT} bytes as JSON"
+    if not isinstance(value, dict):
+        raise _refuse(expected)
+    for key, text in value.items():
+        if not isinstance(text, str) or not is_printable(key) or not is_printable(text):
+            raise _refuse(expected + ", without control characters")
+    if len(json.dumps(value, ensure_ascii=False).encode()) > METADATA_LIMIT:
+        raise _refuse(expected)
+    return value
+
+
+def _not_yet(_value: object) -> None:
+    expected = "to be absent: this release does not carry it out"
+    raise _refuse(expected)
+
+
+def is_printable(text: str) -> bool:
+    """Tell whether a text is free of control characters and lone surrogates.
+
+    A NUL cannot be stored in PostgreSQL, a lone surrogate cannot be encoded at all.
+    """
+    return text.isprintable() or not any(unicodedata.category(c) in {"Cc", "Cs"} for c in text)
+
+
+Amount = Annotated[Decimal, BeforeValidator(_amount)]
+Currency = Annotated[str, BeforeValidator(_currency)]
+Identifier = Annotated[str, BeforeValidator(_identifier)]
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+Description = Annotated[str | None, BeforeValidator(_description)]
+Metadata = Annotated[dict[str, str], BeforeValidator(_metadata)]
+#: An option of the contract that a later release carries out. Ignoring it would be worse than a no.
+NotYet = Annotated[None, BeforeValidator(_not_yet)]
+
+
+class Request(BaseModel, ABC):
+    """A valid request for a withdrawal; each provider adds its own fields and tells who is who."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    provider: str | None = None
+    amount: Amount = Field(repr=False)
+    currency: Currency
+    not_after: Moment | None = None
+    metadata: Metadata = Field(default_factory=dict, repr=False)
+    sell: NotYet = None
+    wait_for_funds_until: NotYet = None
+
+    @property
+    @abstractmethod
+    def party_id(self) -> str:
+        """The id of the investor, account or account group whose money it is."""
+
+    @property
+    @abstractmethod
+    def target_id(self) -> str:
+        """The id of the bank account the money goes to: a bank detail, never shown."""
+
+    @property
+    @abstractmethod
+    def payout_method(self) -> str | None:
+        """How the money travels, in the provider's word, or None where there is no choice."""
+
+
+def read_request(shape: type[Request], document: Mapping[str, Any]) -> Request | str:
+    """Validate a document against a provider's shape.
+
+    Returns the request, or one line that names each wrong field and what was expected of it. The
+    line never repeats a value.
+    """
+    try:
+        return shape.model_validate(document)
+    except ValidationError as error:
+        return _told(error, tuple(shape.model_fields))
+
+
+def _told(error: ValidationError, known: tuple[str, ...]) -> str:
+    problems = error.errors(include_url=False, include_context=True, include_input=False)
+    lines = [f"{_name(p['loc'])}: {_expectation(p, known)}" for p in problems[:_PROBLEMS_TOLD]]
+    if len(problems) > _PROBLEMS_TOLD:
+        lines.append(f"and {len(problems) - _PROBLEMS_TOLD} more")
+    return "; ".join(lines)
+
+
+def _name(loc: tuple[int | str, ...]) -> str:
+    # A field's name comes from the producer too: shortened, and only its harmless characters.
+    name = ".".join(str(part) for part in loc) or "body"
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in name[:_NAME_TOLD])
+
+
+def _expectation(problem: Mapping[str, Any], known: tuple[str, ...]) -> str:
+    match problem["type"]:
+        case "expectation":
+            return str(problem["msg"])
+        case "missing":
+            return "expected to be present"
+        case "extra_forbidden":
+            return f"expected to be absent: the known fields are {', '.join(known)}"
+        case "literal_error":
+            return f"expected one of {problem['ctx']['expected']}"
+        case _:
+            return str(problem["msg"])

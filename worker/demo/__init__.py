@@ -1,0 +1,1 @@
+"""The whole journey on one machine: a private broker, a stand-in provider, the real worker."""

@@ -1,0 +1,183 @@
+"""Committed events, out to the exchange, each withdrawal's in the order of its sequence.
+
+An event is committed with the state it tells of, published after that, and marked once the broker
+has confirmed it: a crash repeats an event (with the same id) and never loses one.
+
+Order across replicas needs no lock: whoever publishes for a withdrawal publishes everything of it
+that is not marked yet, from the lowest sequence on, one after the other. Two that do so at once
+repeat events; neither can be ahead of what the other has had confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from datetime import timedelta
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, Protocol
+
+from worker.flows.ports import LedgerUnavailable, PublishUnconfirmed, PublishUnroutable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import datetime
+
+    from worker.flows.ports import Now
+
+_log = logging.getLogger(__name__)
+
+#: So many withdrawals' events are read, published and marked together.
+BATCH: Final = 200
+#: How often events are looked for that nobody told of: from before a restart, or another replica's.
+SWEEP: Final = timedelta(seconds=2)
+#: An event is another replica's to publish until it is this old.
+SWEEP_AGE: Final = timedelta(seconds=5)
+_PAUSE_AFTER_FAILURE: Final = 1.0
+
+
+class Outgoing(Protocol):
+    """An event that is committed and not confirmed yet."""
+
+    row: int
+    sequence: int
+    type: str
+    reply_to: str | None
+
+
+class EventLedger(Protocol):
+    """Keeps events until they are confirmed."""
+
+    async def unannounced(self, of: Collection[int]) -> Sequence[Outgoing]:
+        """Return unconfirmed events of rows, each row's in order."""
+        ...
+
+    async def rows_unannounced(self, *, before: datetime, limit: int) -> list[int]:
+        """Return rows with events unconfirmed since `before`."""
+        ...
+
+    async def mark_announced(self, told: Collection[tuple[int, int]]) -> None:
+        """Remember which were confirmed."""
+        ...
+
+
+class Outbox(Protocol):
+    """Publishes."""
+
+    async def announce(self, event: Outgoing) -> None:
+        """Publish to the exchange; returns once confirmed."""
+        ...
+
+    async def answer(self, event: Outgoing) -> None:
+        """Send a copy to the request's `reply_to`; returns once confirmed."""
+        ...
+
+
+class Announce:
+    """Publishes committed events; `run` it as a task, and `told` it of rows that have some.
+
+    `counted` is told the type of each event that was confirmed, `beat` is called while it lives.
+    """
+
+    def __init__(
+        self,
+        ledger: EventLedger,
+        outbox: Outbox,
+        *,
+        now: Now,
+        counted: Callable[[str], None],
+        beat: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._outbox = outbox
+        self._now = now
+        self._counted = counted
+        self._beat = beat
+        self._rows: dict[int, None] = {}
+        self._woken = asyncio.Event()
+        self._stopping = False
+
+    def told(self, row: int) -> None:
+        """Publish what is unpublished of this row, soon."""
+        self._rows[row] = None
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Publish until `stop`, and then until nothing is left that was told of."""
+        await self._sweep(self._now())
+        swept_at = self._now()
+        while not self._stopping or self._rows:
+            self._beat()
+            if not self._rows:
+                self._woken.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SWEEP.total_seconds()):
+                        await self._woken.wait()
+            if self._now() - swept_at >= SWEEP:
+                await self._sweep(self._now() - SWEEP_AGE)
+                swept_at = self._now()
+            if self._rows and not await self._publish_batch():
+                await asyncio.sleep(_PAUSE_AFTER_FAILURE)
+
+    def stop(self) -> None:
+        """End once everything told of is published."""
+        self._stopping = True
+        self._woken.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many withdrawals have events that were told of and are not confirmed."""
+        return len(self._rows)
+
+    async def _sweep(self, before: datetime) -> None:
+        with suppress(LedgerUnavailable):
+            for row in await self._ledger.rows_unannounced(before=before, limit=BATCH):
+                self._rows[row] = None
+
+    async def _publish_batch(self) -> bool:
+        """Publish for some rows; those that fail stay. Return whether all went well."""
+        rows = list(self._rows)[:BATCH]
+        for row in rows:
+            # Forgotten before the reading: what is told of from now on is read again.
+            del self._rows[row]
+        try:
+            events = await self._ledger.unannounced(rows)
+            by_row = [list(of_row) for _, of_row in groupby(events, key=attrgetter("row"))]
+            confirmed = await asyncio.gather(*(self._publish(of_row) for of_row in by_row))
+            marks = [mark for of_row in confirmed for mark in of_row]
+            if marks:
+                await self._ledger.mark_announced(marks)
+        except LedgerUnavailable as error:
+            _log.warning("events not marked", extra={"error": str(error)})
+            self._rows |= dict.fromkeys(rows)
+            return False
+        unfinished = [
+            of_row[0].row
+            for of_row, told in zip(by_row, confirmed, strict=True)
+            if len(told) < len(of_row)
+        ]
+        self._rows |= dict.fromkeys(unfinished)
+        return not unfinished
+
+    async def _publish(self, of_row: Iterable[Outgoing]) -> list[tuple[int, int]]:
+        """Publish one withdrawal's events in order; return those that were confirmed."""
+        confirmed = []
+        for event in of_row:
+            try:
+                await self._outbox.announce(event)
+                if event.reply_to is not None:
+                    await self._answer(event)
+            except PublishUnconfirmed as error:
+                # The ones behind it must wait: order is part of what we promise.
+                _log.warning("event not confirmed", extra={"error": str(error)})
+                break
+            confirmed.append((event.row, event.sequence))
+            self._counted(event.type)
+        return confirmed
+
+    async def _answer(self, event: Outgoing) -> None:
+        try:
+            await self._outbox.answer(event)
+        except PublishUnroutable:
+            # The asker has gone and its queue with it; the exchange has the event all the same.
+            _log.info("reply queue is gone", extra={"type": event.type})

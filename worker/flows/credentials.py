@@ -1,0 +1,95 @@
+"""Whether each provider accepts our credentials; while one does not, nothing is taken in.
+
+A refusal (401) is never a message's fault. It closes the gate, and the credentials are tried with a
+harmless read until they work again: nobody has to restart anything after mending them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from worker.flows.gate import Gate
+
+_log = logging.getLogger(__name__)
+
+_RETRY_SECONDS: Final = 10.0
+_IDLE_SECONDS: Final = 5.0
+
+
+class Credentialed(Protocol):
+    """Tries its credentials."""
+
+    async def try_credentials(self) -> bool:
+        """Return False only when they were refused."""
+        ...
+
+
+class Credentials:
+    """Watches over the credentials of all providers; `run` it as a task.
+
+    `report` is told whether all are accepted, and whose are not.
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[str, Credentialed],
+        gate: Gate,
+        *,
+        report: Callable[[bool, str], None],
+        beat: Callable[[], None],
+        retry_seconds: float = _RETRY_SECONDS,
+    ) -> None:
+        self._providers = providers
+        self._gate = gate
+        self._report = report
+        self._beat = beat
+        self._retry_seconds = retry_seconds
+        self._refused: set[str] = set(providers)
+        self._denied = asyncio.Event()
+        self.tried = False
+
+    @property
+    def accepted(self) -> bool:
+        """Whether no provider is known to refuse our credentials."""
+        return self.tried and not self._refused
+
+    def denied(self, provider: str) -> None:
+        """Hear that a provider answered 401."""
+        self._refused.add(provider)
+        self._denied.set()
+
+    async def run(self) -> None:
+        """Try the credentials at the start and after each refusal; ends only by cancellation."""
+        while True:
+            self._beat()
+            await self._try_refused()
+            self.tried = True
+            if self._refused:
+                await asyncio.sleep(self._retry_seconds)
+                continue
+            self._denied.clear()
+            try:
+                async with asyncio.timeout(_IDLE_SECONDS):
+                    await self._denied.wait()
+            except TimeoutError:
+                continue
+
+    async def _try_refused(self) -> None:
+        for name in sorted(self._refused):
+            holder = f"credentials {name}"
+            if await self._providers[name].try_credentials():
+                self._refused.discard(name)
+                await self._gate.open(holder)
+                continue
+            why = f"{name} refuses the credentials (401)"
+            if holder not in self._gate.closed_by:
+                _log.error("credentials refused", extra={"provider": name})
+            await self._gate.close(holder, why)
+        if self._refused:
+            self._report(False, "refused by " + ", ".join(sorted(self._refused)))
+        else:
+            self._report(True, "accepted")

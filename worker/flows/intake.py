@@ -1,0 +1,195 @@
+"""One request message, from delivery to settlement.
+
+Where the order is the meaning: first the ledger commits the request together with the intent to
+call (contract P4), then the call goes out, then the message is acknowledged. Once the first commit
+is done the message has served its purpose: whatever happens later, the ledger takes it up again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, assert_never
+
+from worker.core.answers import Attempt
+from worker.core.decide import refuse_at_the_door, take_in
+from worker.core.messages import DeadReason, Envelope, Misread, Understood, read
+from worker.core.withdrawal import Order, Reason, ReasonCode, Withdrawal, idempotency_key
+from worker.flows.ports import LedgerUnavailable, StepRefused
+from worker.flows.settlement import ACCEPT, Bury, Return, Settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.core.decide import Decision, Held
+    from worker.core.requests import Request
+    from worker.flows.in_hand import InHand
+    from worker.flows.ports import Announcer, Now, Observer, Shelf
+    from worker.flows.submit import Submission
+
+_REUSED = Bury(
+    DeadReason.MESSAGE_ID_REUSED,
+    "message_id: expected one that no request with other content has used before",
+)
+
+
+class Composer(Protocol):
+    """Knows a provider's request shape and how its create body is written."""
+
+    shape: type[Request]
+
+    def compose(self, request: Request, idempotency_key: str) -> bytes:
+        """Write the exact create body."""
+        ...
+
+
+class Intake:
+    """Carries out request messages; an instance is called with each of them."""
+
+    def __init__(  # noqa: PLR0913 - everything it depends on is handed in
+        self,
+        providers: Mapping[str, Composer],
+        ledger: Shelf,
+        submission: Submission,
+        announcer: Announcer,
+        observer: Observer,
+        in_hand: InHand,
+        *,
+        now: Now,
+        default_provider: str,
+        own_queues: frozenset[str],
+    ) -> None:
+        self._providers = providers
+        self._ledger = ledger
+        self._submission = submission
+        self._announcer = announcer
+        self._observer = observer
+        self._in_hand = in_hand
+        self._now = now
+        self._default_provider = default_provider
+        self._own_queues = own_queues
+        self._shapes = {name: provider.shape for name, provider in providers.items()}
+
+    async def __call__(self, envelope: Envelope) -> Settlement:
+        """Carry one message out, and say how it is to be settled."""
+        message = read(
+            envelope,
+            shapes=self._shapes,
+            default_provider=self._default_provider,
+            own_queues=self._own_queues,
+        )
+        try:
+            match message:
+                case Understood():
+                    return await self._accept(message)
+                case Misread():
+                    return await self._refuse(message)
+                case _:  # pragma: no cover
+                    assert_never(message)
+        except LedgerUnavailable as error:
+            self._observer.request(None, "ledger_unavailable")
+            return Return(f"ledger unavailable: {error}")
+
+    async def _accept(self, message: Understood) -> Settlement:
+        with self._in_hand.holding(message.message_id):
+            now = self._now()
+            withdrawal = Withdrawal(order=self._order(message), changed_at=now)
+            not_after = message.request.not_after
+            made: tuple[Attempt, ...] = ()
+            if not_after is not None and now > not_after:
+                decision = refuse_at_the_door(withdrawal, Reason(ReasonCode.EXPIRED), now=now)
+            else:
+                decision = take_in(withdrawal, now=now)
+                made = (Attempt(number=1, started_at=now),)
+            try:
+                taken = await self._ledger.take(decision, message.fingerprint, made)
+            except StepRefused:
+                return self._buried(message.provider, DeadReason.INVALID, _NOT_STORABLE)
+            if taken.is_new:
+                self._begun(taken.held, decision)
+                if not taken.held.withdrawal.is_finished:
+                    await self._submission.run(taken.held, doubt_before=False)
+                return ACCEPT
+        return self._known(taken.held, same=taken.same)
+
+    async def _refuse(self, message: Misread) -> Settlement:
+        message_id = message.context.message_id
+        if message_id is None:
+            return self._buried(None, message.reason, message.detail)
+        now = self._now()
+        withdrawal = Withdrawal(order=self._stub(message, message_id), changed_at=now)
+        reason = Reason(ReasonCode.INVALID_REQUEST, detail=message.detail)
+        decision = refuse_at_the_door(withdrawal, reason, now=now)
+        try:
+            taken = await self._ledger.take(decision, message.fingerprint, ())
+        except StepRefused:
+            return self._buried(None, message.reason, message.detail)
+        if taken.is_new:
+            self._begun(taken.held, decision)
+        elif not (taken.same and _was_invalid(taken.held)):
+            # Known, and valid when it came first: a setting has changed since, not the request.
+            return self._known(taken.held, same=taken.same)
+        return self._buried(None, message.reason, message.detail)
+
+    def _begun(self, held: Held, decision: Decision) -> None:
+        self._observer.request(held.withdrawal.order.provider, "taken")
+        for change in decision.changes:
+            self._observer.changed(held.withdrawal, change)
+        self._announcer.told(held.row)
+
+    def _known(self, held: Held, *, same: bool) -> Settlement:
+        provider = held.withdrawal.order.provider
+        if not same:
+            self._observer.request(provider, DeadReason.MESSAGE_ID_REUSED.value)
+            return _REUSED
+        # Changes nothing; but events of it that were never confirmed are published now.
+        self._observer.request(provider, "duplicate")
+        self._announcer.told(held.row)
+        return ACCEPT
+
+    def _buried(self, provider: str | None, reason: DeadReason, detail: str) -> Bury:
+        self._observer.request(provider, reason.value)
+        return Bury(reason, detail)
+
+    def _order(self, message: Understood) -> Order:
+        request = message.request
+        key = idempotency_key(message.message_id)
+        return Order(
+            message_id=message.message_id,
+            idempotency_key=key,
+            provider=message.provider,
+            party_id=request.party_id,
+            amount=request.amount,
+            currency=request.currency,
+            method=request.payout_method,
+            target_id=request.target_id,
+            body=self._providers[message.provider].compose(request, key),
+            request=message.document,
+            metadata=request.metadata,
+            correlation_id=message.context.correlation_id,
+            reply_to=message.context.reply_to,
+            traceparent=message.context.traceparent,
+            not_after=request.not_after,
+            taken_at=self._now(),
+        )
+
+    def _stub(self, message: Misread, message_id: str) -> Order:
+        """Write down an invalid request: who asked, and nothing of what could not be read."""
+        return Order(
+            message_id=message_id,
+            idempotency_key=idempotency_key(message_id),
+            provider=None,
+            party_id=None,
+            amount=None,
+            currency=None,
+            method=None,
+            correlation_id=message.context.correlation_id,
+            reply_to=message.context.reply_to,
+            traceparent=message.context.traceparent,
+            taken_at=self._now(),
+        )
+
+
+_NOT_STORABLE = "body: expected content that the ledger can store"
+
+
+def _was_invalid(held: Held) -> bool:
+    reason = held.withdrawal.reason
+    return reason is not None and reason.code is ReasonCode.INVALID_REQUEST

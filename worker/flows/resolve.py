@@ -1,0 +1,120 @@
+"""An outcome that nobody knows: looking through the provider's list before anything is sent again.
+
+Nothing is created here. What was found, and that nothing was, is decided in the core."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Protocol
+
+from worker.core.answers import Denied, Listed, ListAnswer
+from worker.core.decide import Decision, Held, decide_lookup, park
+from worker.core.lookup import Candidates, candidates
+from worker.core.withdrawal import Reason, ReasonCode
+from worker.flows.ports import Recorder, StepRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from datetime import date
+
+    from worker.core.schedule import Patience
+    from worker.flows.ports import Announcer, Now, Observer
+
+_log = logging.getLogger(__name__)
+
+#: The list is read from a day before the first attempt to a day after now: its time zone is not
+#: documented.
+_SLACK: Final = timedelta(days=1)
+
+
+class Lister(Protocol):
+    """Reads the provider's list."""
+
+    async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
+        """Read all withdrawals of a party over some days."""
+        ...
+
+
+class OwnershipLedger(Recorder, Protocol):
+    """Knows which of the provider's withdrawals belong to which request."""
+
+    async def owned_by_others(
+        self, provider: str, withdrawal_ids: Collection[str], *, row: int
+    ) -> frozenset[str]:
+        """Return the ids among these that belong to another row."""
+        ...
+
+
+class Resolution:
+    """Looks up withdrawals in doubt."""
+
+    def __init__(  # noqa: PLR0913 - everything it depends on is handed in
+        self,
+        providers: Mapping[str, Lister],
+        ledger: OwnershipLedger,
+        announcer: Announcer,
+        observer: Observer,
+        *,
+        now: Now,
+        patience: Patience,
+        chance: Callable[[], float],
+        denied: Callable[[str], None],
+    ) -> None:
+        self._providers = providers
+        self._ledger = ledger
+        self._announcer = announcer
+        self._observer = observer
+        self._now = now
+        self._patience = patience
+        self._chance = chance
+        self._denied = denied
+
+    async def run(self, held: Held) -> None:
+        """Look one withdrawal up, and commit what follows."""
+        order = held.withdrawal.order
+        provider = order.provider or ""
+        first = held.withdrawal.first_attempt_at or order.taken_at
+        answer = await self._providers[provider].listed(
+            order.party_id or "", (first - _SLACK).date(), (self._now() + _SLACK).date()
+        )
+        if isinstance(answer, Denied):
+            self._denied(provider)
+        found = Candidates()
+        if isinstance(answer, Listed):
+            found = candidates(held.withdrawal, answer.entries)
+            owned = await self._ledger.owned_by_others(provider, found.ids, row=held.row)
+            found = found.without(owned)
+        decision = decide_lookup(
+            held.withdrawal,
+            answer,
+            found,
+            now=self._now(),
+            patience=self._patience,
+            chance=self._chance(),
+        )
+        _log.info(
+            "looked up",
+            extra={
+                "message_id": order.message_id,
+                "answer": type(answer).__name__.lower(),
+                "found": len(found.ids),
+            },
+        )
+        await self._commit(held, decision)
+
+    async def _commit(self, held: Held, decision: Decision) -> None:
+        try:
+            recorded = await self._ledger.record(held, decision)
+        except StepRefused:
+            # Another row took the same one in this very moment.
+            decision = park(
+                held.withdrawal, Reason(ReasonCode.SEVERAL_CANDIDATES), now=self._now()
+            )
+            recorded = await self._ledger.record(held, decision)
+        if recorded is None:
+            return
+        for change in decision.changes:
+            self._observer.changed(recorded.withdrawal, change)
+        if decision.changes:
+            self._announcer.told(recorded.row)

@@ -1,0 +1,1 @@
+"""What is served over HTTP. aiohttp's server stays inside this room."""

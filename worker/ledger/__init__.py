@@ -1,0 +1,1 @@
+"""What is durable: withdrawals, their history, their events. SQLAlchemy stays inside this room."""

@@ -1,0 +1,128 @@
+"""Withdrawals, their transitions, events and attempts, and the replicas that work on them."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+_ROW = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def upgrade() -> None:
+    """Make the five tables and their indexes."""
+    op.create_table(
+        "withdrawals",
+        sa.Column("id", _ROW, primary_key=True, autoincrement=True),
+        sa.Column("message_id", sa.Text, nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+        sa.Column("idempotency_key", sa.Text, nullable=False),
+        sa.Column("provider", sa.Text),
+        sa.Column("party_id", sa.Text),
+        sa.Column("target_id", sa.Text),
+        sa.Column("amount_minor", sa.BigInteger),
+        sa.Column("currency", sa.Text),
+        sa.Column("method", sa.Text),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.Column("request", sa.Text, nullable=False),
+        sa.Column("metadata", sa.Text, nullable=False),
+        sa.Column("correlation_id", sa.Text),
+        sa.Column("reply_to", sa.Text),
+        sa.Column("traceparent", sa.Text),
+        sa.Column("not_after", sa.BigInteger),
+        sa.Column("taken_at", sa.BigInteger, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("sequence", sa.Integer, nullable=False),
+        sa.Column("withdrawal_id", sa.Text),
+        sa.Column("provider_status", sa.Text),
+        sa.Column("reason_code", sa.Text),
+        sa.Column("reason_provider_code", sa.Text),
+        sa.Column("reason_detail", sa.Text),
+        sa.Column("held_refusal_code", sa.Text),
+        sa.Column("held_refusal_provider_code", sa.Text),
+        sa.Column("in_doubt", sa.Boolean, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("first_attempt_at", sa.BigInteger),
+        sa.Column("empty_lookups", sa.Integer, nullable=False),
+        sa.Column("looks", sa.Integer, nullable=False),
+        sa.Column("changed_at", sa.BigInteger, nullable=False),
+        sa.Column("finished_at", sa.BigInteger),
+        sa.Column("due_at", sa.BigInteger),
+        sa.Column("owner", sa.Text),
+    )
+    _index("uq_withdrawals_message_id", "withdrawals", ["message_id"], unique=True)
+    _index(
+        "uq_withdrawals_withdrawal_id",
+        "withdrawals",
+        ["provider", "withdrawal_id"],
+        where="withdrawal_id IS NOT NULL",
+        unique=True,
+    )
+    _index("ix_withdrawals_due", "withdrawals", ["due_at"], where="due_at IS NOT NULL")
+    _index(
+        "ix_withdrawals_open",
+        "withdrawals",
+        ["provider", "status", "taken_at"],
+        where="finished_at IS NULL",
+    )
+    op.create_table(
+        "transitions",
+        sa.Column("withdrawal", _ROW, sa.ForeignKey("withdrawals.id"), primary_key=True),
+        sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("previous_status", sa.Text),
+        sa.Column("provider_status", sa.Text),
+        sa.Column("reason_code", sa.Text),
+        sa.Column("reason_provider_code", sa.Text),
+        sa.Column("reversal", sa.Boolean, nullable=False),
+        sa.Column("cause", sa.Text, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "events",
+        sa.Column("withdrawal", _ROW, sa.ForeignKey("withdrawals.id"), primary_key=True),
+        sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("event_id", sa.Text, nullable=False),
+        sa.Column("type", sa.Text, nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("published_at", sa.BigInteger),
+        sqlite_with_rowid=False,
+    )
+    _index(
+        "ix_events_unpublished",
+        "events",
+        ["created_at", "withdrawal"],
+        where="published_at IS NULL",
+    )
+    op.create_table(
+        "attempts",
+        sa.Column("withdrawal", _ROW, sa.ForeignKey("withdrawals.id"), primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("started_at", sa.BigInteger, nullable=False),
+        sa.Column("ended_at", sa.BigInteger),
+        sa.Column("outcome", sa.Text),
+        sa.Column("http_status", sa.Integer),
+        sa.Column("provider_code", sa.Text),
+        sa.Column("request_id", sa.Text),
+        sa.Column("provider_text", sa.Text),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "replicas",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("started_at", sa.BigInteger, nullable=False),
+        sa.Column("seen_at", sa.BigInteger, nullable=False),
+    )
+
+
+def _index(
+    name: str, table: str, columns: list[str], *, where: str | None = None, unique: bool = False
+) -> None:
+    condition = {} if where is None else {
+        "sqlite_where": sa.text(where),
+        "postgresql_where": sa.text(where),
+    }
+    op.create_index(name, table, columns, unique=unique, **condition)

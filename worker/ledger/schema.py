@@ -1,0 +1,160 @@
+"""The tables of the ledger, and the indexes that keep every recurring query short.
+
+Data only. Times are whole microseconds since 1970 (UTC) in 64 bits: exact, and alike on SQLite and
+PostgreSQL. Amounts are whole hundredths of the currency unit, so that sums are exact on both."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+metadata: Final = MetaData()
+
+_ROW: Final = BigInteger().with_variant(Integer, "sqlite")
+
+withdrawals: Final = Table(
+    "withdrawals",
+    metadata,
+    Column("id", _ROW, primary_key=True, autoincrement=True),
+    # What was asked for: written once.
+    Column("message_id", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("provider", Text),
+    Column("party_id", Text),
+    Column("target_id", Text),
+    Column("amount_minor", BigInteger),
+    Column("currency", Text),
+    Column("method", Text),
+    Column("body", LargeBinary, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("correlation_id", Text),
+    Column("reply_to", Text),
+    Column("traceparent", Text),
+    Column("not_after", BigInteger),
+    Column("taken_at", BigInteger, nullable=False),
+    # Where it stands: written with every change, `version` guarding against a second writer.
+    Column("version", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("withdrawal_id", Text),
+    Column("provider_status", Text),
+    Column("reason_code", Text),
+    Column("reason_provider_code", Text),
+    Column("reason_detail", Text),
+    Column("held_refusal_code", Text),
+    Column("held_refusal_provider_code", Text),
+    Column("in_doubt", Boolean, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("first_attempt_at", BigInteger),
+    Column("empty_lookups", Integer, nullable=False),
+    Column("looks", Integer, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("due_at", BigInteger),
+    # The replica that works on it at this moment; free for others once that replica is gone.
+    Column("owner", Text),
+)
+
+Index("uq_withdrawals_message_id", withdrawals.c.message_id, unique=True)
+#: One withdrawal of the provider belongs to at most one request, ever.
+Index(
+    "uq_withdrawals_withdrawal_id",
+    withdrawals.c.provider,
+    withdrawals.c.withdrawal_id,
+    unique=True,
+    sqlite_where=withdrawals.c.withdrawal_id.is_not(None),
+    postgresql_where=withdrawals.c.withdrawal_id.is_not(None),
+)
+# Partial indexes: a finished row is in neither, so millions of them cost nothing.
+Index(
+    "ix_withdrawals_due",
+    withdrawals.c.due_at,
+    sqlite_where=withdrawals.c.due_at.is_not(None),
+    postgresql_where=withdrawals.c.due_at.is_not(None),
+)
+Index(
+    "ix_withdrawals_open",
+    withdrawals.c.provider,
+    withdrawals.c.status,
+    withdrawals.c.taken_at,
+    sqlite_where=withdrawals.c.finished_at.is_(None),
+    postgresql_where=withdrawals.c.finished_at.is_(None),
+)
+
+#: Every change of status, in order: the history that is never rewritten.
+transitions: Final = Table(
+    "transitions",
+    metadata,
+    Column("withdrawal", _ROW, ForeignKey("withdrawals.id"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("status", Text, nullable=False),
+    Column("previous_status", Text),
+    Column("provider_status", Text),
+    Column("reason_code", Text),
+    Column("reason_provider_code", Text),
+    Column("reversal", Boolean, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Events, committed with the state they tell of. `published_at` is set once the broker confirmed.
+events: Final = Table(
+    "events",
+    metadata,
+    Column("withdrawal", _ROW, ForeignKey("withdrawals.id"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("event_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("published_at", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+Index(
+    "ix_events_unpublished",
+    events.c.created_at,
+    events.c.withdrawal,
+    sqlite_where=events.c.published_at.is_(None),
+    postgresql_where=events.c.published_at.is_(None),
+)
+
+#: Every create call: begun before it leaves, ended when its outcome is known.
+attempts: Final = Table(
+    "attempts",
+    metadata,
+    Column("withdrawal", _ROW, ForeignKey("withdrawals.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("outcome", Text),
+    Column("http_status", Integer),
+    Column("provider_code", Text),
+    Column("request_id", Text),
+    Column("provider_text", Text),
+    sqlite_with_rowid=False,
+)
+
+#: The workers that share this ledger, each with the time (database's clock) it was last seen.
+replicas: Final = Table(
+    "replicas",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("started_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)

@@ -1,0 +1,197 @@
+"""Every metric of the worker, declared once, with its meaning (contract section 9).
+
+Labels come from closed sets, never from ids. Nothing here decides what is counted."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+    from typing import Protocol
+
+    from worker.core.decide import Change
+    from worker.core.messages import DeadReason
+    from worker.core.withdrawal import Withdrawal
+
+    class OpenCount(Protocol):
+        """How many withdrawals are unfinished in one status."""
+
+        provider: str | None
+        status: str
+        count: int
+        oldest: datetime
+
+
+#: The provider label of a request whose provider could not be read.
+UNKNOWN: Final = "unknown"
+
+_SECONDS_OF_A_CALL: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SECONDS_OF_A_COMMIT: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+_SECONDS_OF_A_WAIT: Final = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """All metrics, in a registry of their own. It is also the flows' `Observer`."""
+
+    def __init__(self, *, version: str) -> None:
+        self.registry: Final = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._requests = self._counter(
+            "requests", "Request messages, by what became of them.", "provider", "result"
+        )
+        self._transitions = self._counter(
+            "transitions", "Moves of withdrawals into a status.", "provider", "status"
+        )
+        self._amount = self._counter(
+            "amount",
+            "Money of the withdrawals that moved into a status, in units of the currency.",
+            "provider",
+            "currency",
+            "status",
+        )
+        self._in_flight = self._gauge(
+            "in_flight",
+            "Unfinished withdrawals in the ledger; alike on every replica.",
+            "provider",
+            "status",
+        )
+        self._oldest = self._gauge(
+            "oldest_in_flight_seconds",
+            "Age of the oldest unfinished withdrawal; alike on every replica.",
+            "provider",
+            "status",
+        )
+        self._calls = Histogram(
+            "withdrawals_provider_request_duration_seconds",
+            "Calls to the provider, by operation and outcome (status class, or kind of silence).",
+            ("provider", "operation", "outcome"),
+            registry=self.registry,
+            buckets=_SECONDS_OF_A_CALL,
+        )
+        self._retries = self._counter(
+            "provider_retries",
+            "Create calls that have to be made again, by why.",
+            "provider",
+            "reason",
+        )
+        self._unknown_statuses = self._counter(
+            "provider_unknown_status",
+            "Answers with a status word that the provider does not document.",
+            "provider",
+        )
+        self._waits = Histogram(
+            "withdrawals_rate_limit_wait_seconds",
+            "Time that a call waited for its turn under the provider's rate limit.",
+            ("operation",),
+            registry=self.registry,
+            buckets=_SECONDS_OF_A_WAIT,
+        )
+        self._events = self._counter(
+            "events_published", "Events that the broker confirmed, by type.", "type"
+        )
+        self._unpublished = self._gauge(
+            "events_unpublished", "Committed events that the broker has not confirmed yet."
+        )
+        self._dead_letters = self._counter(
+            "dead_letters", "Messages put among the dead letters, by reason.", "reason"
+        )
+        self._unresolved = self._gauge(
+            "unresolved", "Withdrawals whose outcome a person has to establish."
+        )
+        self._commits = Histogram(
+            "withdrawals_ledger_commit_duration_seconds",
+            "Duration of one group commit of the ledger.",
+            registry=self.registry,
+            buckets=_SECONDS_OF_A_COMMIT,
+        )
+        self._consumer_up = self._gauge(
+            "consumer_up", "1 while request messages are being consumed, else 0."
+        )
+        self._loop_lag = self._gauge(
+            "event_loop_lag_seconds", "How late the event loop was at its last check."
+        )
+        build = self._gauge(
+            "build_info", "1, with the release and the Python it runs on.", "version", "python"
+        )
+        build.labels(version, platform.python_version()).set(1)
+        self._consumer_up.set(0)
+
+    def request(self, provider: str | None, result: str) -> None:
+        """Count one request message."""
+        self._requests.labels(provider or UNKNOWN, result).inc()
+
+    def changed(self, withdrawal: Withdrawal, change: Change) -> None:
+        """Count one move, and the money that moved with it."""
+        order = withdrawal.order
+        provider = order.provider or UNKNOWN
+        self._transitions.labels(provider, change.status.value).inc()
+        if order.amount is not None and order.currency is not None:
+            self._amount.labels(provider, order.currency, change.status.value).inc(
+                float(order.amount)
+            )
+
+    def called(self, provider: str, operation: str, outcome: str, seconds: float) -> None:
+        """Record one call to a provider."""
+        self._calls.labels(provider, operation, outcome).observe(seconds)
+
+    def retried(self, provider: str, reason: str) -> None:
+        """Count a create call that has to be made again."""
+        self._retries.labels(provider, reason).inc()
+
+    def unknown_status(self, provider: str) -> None:
+        """Count a status word that nobody documented."""
+        self._unknown_statuses.labels(provider).inc()
+
+    def waited(self, operation: str, seconds: float) -> None:
+        """Record a wait for the rate limit."""
+        self._waits.labels(operation).observe(seconds)
+
+    def published(self, kind: str) -> None:
+        """Count a confirmed event."""
+        self._events.labels(kind).inc()
+
+    def buried(self, reason: DeadReason) -> None:
+        """Count a dead letter."""
+        self._dead_letters.labels(reason.value).inc()
+
+    def committed(self, seconds: float) -> None:
+        """Record one group commit."""
+        self._commits.observe(seconds)
+
+    def consuming(self, *, is_up: bool) -> None:
+        """Tell whether messages are being consumed."""
+        self._consumer_up.set(1 if is_up else 0)
+
+    def lagged(self, seconds: float) -> None:
+        """Tell how late the event loop was."""
+        self._loop_lag.set(seconds)
+
+    def stock(self, open_counts: Iterable[OpenCount], unpublished: int, *, now: datetime) -> None:
+        """Show what lies in the ledger unfinished."""
+        self._in_flight.clear()
+        self._oldest.clear()
+        unresolved = 0
+        for entry in open_counts:
+            labels = (entry.provider or UNKNOWN, str(entry.status))
+            self._in_flight.labels(*labels).set(entry.count)
+            self._oldest.labels(*labels).set(max(0.0, (now - entry.oldest).total_seconds()))
+            if entry.status == "unresolved":
+                unresolved += entry.count
+        self._unresolved.set(unresolved)
+        self._unpublished.set(unpublished)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(f"withdrawals_{name}", meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(f"withdrawals_{name}", meaning, labels, registry=self.registry)

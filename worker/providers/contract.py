@@ -1,0 +1,45 @@
+"""What we ask of a provider. Every provider is held to the same sentences by one suite of tests.
+
+Interfaces only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from worker.core.answers import Answer, ListAnswer
+    from worker.core.decide import Permit
+    from worker.core.requests import Request
+
+
+class Provider(Protocol):
+    """One provider: its request shape, and the calls on it. No call raises for what it was told."""
+
+    name: str
+    shape: type[Request]
+
+    def compose(self, request: Request, idempotency_key: str) -> bytes:
+        """Write the exact create body for a request; it is stored and sent, never made again."""
+        ...
+
+    async def create(self, permit: Permit) -> Answer:
+        """Send one create call. The only call that moves money; it takes nothing but a permit."""
+        ...
+
+    async def look(self, party_id: str, withdrawal_id: str) -> Answer:
+        """Read one withdrawal."""
+        ...
+
+    async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
+        """Read all withdrawals of a party over some days, every page of them."""
+        ...
+
+    async def cancel(self, party_id: str, withdrawal_id: str) -> Answer:
+        """Ask for a cancellation. Whatever the answer, the withdrawal is to be read afterwards."""
+        ...
+
+    async def try_credentials(self) -> bool:
+        """Read something harmless; False only when the credentials were refused."""
+        ...

@@ -1,0 +1,208 @@
+"""One HTTP exchange with a provider, and what silence means.
+
+A reply is what the provider said; everything else is silence, and silence says nothing about money.
+That a request never left cannot be told reliably (the transport reports a connection that broke
+after sending as one that was never made), so no kind of silence counts as "not sent"."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from worker.providers.pace import Pace
+
+_log = logging.getLogger(__name__)
+
+#: No answer of a provider is near this; a longer one is not read to its end.
+BODY_LIMIT: Final = 4 * 1024 * 1024
+#: A provider may ask for patience, but not for days.
+RETRY_AFTER_LIMIT: Final = timedelta(hours=1)
+_CONNECT_SECONDS: Final = 5.0
+_CONNECTIONS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a provider answered. `document` is None when the body is not one JSON object."""
+
+    status: int
+    document: Mapping[str, Any] | None = field(repr=False)
+    request_id: str | None
+    retry_after: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No usable answer came; `why` is one constant word."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """Nothing was sent: the provider had asked for a pause, or the call is no longer permitted."""
+
+    wait: timedelta
+
+
+Outcome = Reply | Silence | Postponed
+
+
+class Line:
+    """The connection to one provider: paced, bounded in time and size, and measured.
+
+    `observe` is told operation, outcome (a status class such as "2xx", or the kind of silence) and
+    seconds of each exchange. Use it as an asynchronous context; it closes its connections.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        auth: httpx.Auth,
+        pace: Pace,
+        timeout: timedelta,
+        observe: Callable[[str, str, float], None],
+    ) -> None:
+        self._seconds = timeout.total_seconds()
+        self._pace = pace
+        self._observe = observe
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            auth=auth,
+            # Not httpx's own transport: cancelled requests leave its pool exhausted for good.
+            transport=AiohttpTransport(client=_session),
+            timeout=httpx.Timeout(
+                self._seconds, connect=min(_CONNECT_SECONDS, self._seconds), pool=self._seconds
+            ),
+            follow_redirects=False,
+            trust_env=False,
+            headers={"Accept": "application/json", "User-Agent": "withdrawals-worker"},
+        )
+
+    async def __aenter__(self) -> Line:
+        """Nothing is opened before the first exchange."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def exchange(  # noqa: PLR0913 - one HTTP request
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        may_leave: Callable[[], bool] = lambda: True,
+    ) -> Outcome:
+        """Send one request when its turn has come. Never raises, but for cancellation.
+
+        `may_leave` is asked last, after all waiting, right before the request leaves.
+        """
+        rest = await self._pace.take(operation)
+        if rest is not None or not may_leave():
+            return Postponed(rest or timedelta(0))
+        begun = perf_counter()
+        outcome: Reply | Silence
+        try:
+            async with asyncio.timeout(self._seconds):
+                outcome = await self._send(method, path, query, body, headers)
+        except TimeoutError:
+            outcome = Silence("timeout")
+        except httpx.TimeoutException:
+            outcome = Silence("timeout")
+        except httpx.TransportError:
+            outcome = Silence("connection")
+        except Exception as error:  # noqa: BLE001
+            # The transport's other errors, and bugs: none of them may decide about money.
+            _log.warning("exchange failed", extra={"error": type(error).__name__})
+            outcome = Silence("transport")
+        if isinstance(outcome, Reply):
+            if outcome.status == httpx.codes.TOO_MANY_REQUESTS:
+                self._pace.pause(outcome.retry_after or timedelta(seconds=1))
+            said = f"{outcome.status // 100}xx"
+        else:
+            said = outcome.why
+        self._observe(operation, said, perf_counter() - begun)
+        return outcome
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+    ) -> Reply | Silence:
+        request = self._client.build_request(
+            method, path, params=query, content=body, headers=headers
+        )
+        response = await self._client.send(request, stream=True)
+        try:
+            content = b""
+            async for part in response.aiter_bytes():
+                content += part
+                if len(content) > BODY_LIMIT:
+                    return Silence("oversized")
+        finally:
+            await response.aclose()
+        return Reply(
+            status=response.status_code,
+            document=_document(content),
+            request_id=_printable(response.headers.get("x-request-id")),
+            retry_after=retry_after(response.headers.get("retry-after"), now=datetime.now(UTC)),
+        )
+
+
+def retry_after(value: str | None, *, now: datetime) -> timedelta | None:
+    """Read a `Retry-After` header: seconds or an HTTP date; None when it is absent or neither."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        wait = timedelta(seconds=min(int(text[:9]), RETRY_AFTER_LIMIT.total_seconds()))
+    else:
+        try:
+            at = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        wait = (at if at.tzinfo else at.replace(tzinfo=UTC)) - now
+    return max(timedelta(0), min(wait, RETRY_AFTER_LIMIT))
+
+
+def _document(content: bytes) -> Mapping[str, Any] | None:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _printable(text: str | None) -> str | None:
+    return text[:128] if text and text.isascii() and text.isprintable() else None
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=30),
+        # Cookies would tie our calls together behind our back.
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )

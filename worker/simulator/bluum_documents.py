@@ -1,0 +1,211 @@
+"""What a client gets back: the bank's values as Bluum's JSON (sources WD, WAL, INV, FS, HOW, REF).
+
+Pure. Money leaves as a string with two decimals, never as a number; how Bluum writes an amount
+that came with fewer decimals is undocumented."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from worker.simulator.bluum_bank import Kind
+from worker.simulator.bluum_terms import BLOCKED, INACTIVE
+from worker.simulator.bluum_withdrawal import Method, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from decimal import Decimal
+
+    from worker.simulator.bluum_bank import BluumBank, Effect, Wallet
+    from worker.simulator.bluum_refusals import Refusal
+    from worker.simulator.bluum_withdrawal import Page, Withdrawal
+
+Document: TypeAlias = dict[str, Any]
+
+#: The currency in which an investor's own balance is told (INV names none).
+_HOME_CURRENCY: Final = "USD"
+
+#: What ACH's `alpaca_status` says beside a status. WD's sample has QUEUED; the rest is invented.
+_ALPACA_STATUSES: Final[Mapping[Status, str]] = {
+    Status.PENDING: "QUEUED",
+    Status.PROCESSING: "SENT_TO_CLEARING",
+    Status.COMPLETED: "COMPLETE",
+    Status.CANCELLED: "CANCELED",
+    Status.FAILED: "RETURNED",
+}
+
+
+def withdrawal_document(withdrawal: Withdrawal, *, now: datetime) -> Document:
+    """Return a withdrawal as it stands at `now` (WD)."""
+    instruction = withdrawal.instruction
+    status = withdrawal.status(now)
+    return _envelope(
+        withdrawal.id, "withdrawal", created=int(withdrawal.executed_at.timestamp())
+    ) | {
+        "investor_id": withdrawal.investor_id,
+        "wallet_id": withdrawal.wallet_id,
+        "funding_source_id": instruction.funding_source_id,
+        "method": instruction.method,
+        "status": status,
+        "amount": money(instruction.amount),
+        "currency": instruction.currency,
+        "description": instruction.description,
+        "method_details": _method_details(withdrawal, status),
+        "destination_details": None,
+        "initiated_at": instant(withdrawal.executed_at),
+        "completed_at": instant(withdrawal.ends_at) if status is Status.COMPLETED else None,
+        "failure_reason": withdrawal.failure_reason if status is Status.FAILED else None,
+    }
+
+
+def page_document(page: Page, *, investor_id: str, now: datetime) -> Document:
+    """Return a page of withdrawals in the list envelope (HOW)."""
+    data = [withdrawal_document(withdrawal, now=now) for withdrawal in page.withdrawals]
+    return _list(f"/v1/investors/{investor_id}/withdrawals", data, has_more=page.has_more)
+
+
+def wallets_document(wallets: Sequence[Wallet], *, investor_id: str) -> Document:
+    """Return an investor's wallets in the list envelope (WAL)."""
+    data = [_wallet_document(wallet) for wallet in wallets]
+    return _list(f"/v1/investors/{investor_id}/wallets", data)
+
+
+def investor_document(investor_id: str, wallets: Sequence[Wallet]) -> Document:
+    """Return an investor with its balance in US dollars (INV)."""
+    home = next(wallet for wallet in wallets if wallet.currency == _HOME_CURRENCY)
+    return _envelope(investor_id, "investor") | {
+        "balance": money(home.balance),
+        "cash_withdrawable": money(home.available),
+        "status": "under_review" if investor_id.startswith(BLOCKED) else "active",
+    }
+
+
+def funding_sources_document(investor_id: str, *, kind: str) -> Document:
+    """Return two active funding sources and an inactive one; `kind` is plaid, manual or all (FS).
+
+    The manual one carries an invented account number, because the real resource does: a client
+    that logs this document is to be caught.
+    """
+    suffix = investor_id.removeprefix("inv_")
+    manual = {"wire_payout_complete": True, "account_number": "000123456789"}
+    plaid = {"wire_payout_complete": False}
+    data = [
+        _funding_source(f"fs_plaid_{suffix}", "plaid", "active", plaid),
+        _funding_source(f"fs_manual_{suffix}", "manual", "active", manual),
+        _funding_source(f"{INACTIVE}_{suffix}", "plaid", "disconnected", plaid),
+    ]
+    wanted = [source for source in data if kind in ("all", source["type"])]
+    return _list(f"/v1/investors/{investor_id}/funding-sources", wanted)
+
+
+def refusal_document(refusal: Refusal) -> Document:
+    """Return a refusal in the nested envelope, the current one (REF)."""
+    return {
+        "error": {
+            "type": refusal.type,
+            "code": refusal.code,
+            "message": refusal.message,
+            "param": refusal.param,
+        }
+    }
+
+
+def effects_document(bank: BluumBank, *, now: datetime) -> list[Document]:
+    """Return every effect on money, in order: what a test compares a client's story with."""
+    return [
+        {"sequence": sequence} | _effect_document(bank.withdrawal_of(effect), effect, now=now)
+        for sequence, effect in enumerate(bank.effects, start=1)
+    ]
+
+
+def money(amount: Decimal) -> str:
+    """Write an amount of money as Bluum's decimal string."""
+    return f"{amount:.2f}"
+
+
+def instant(moment: datetime) -> str:
+    """Write a moment in UTC as ISO 8601 with milliseconds (REF)."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _envelope(identifier: str, kind: str, *, created: int | None = None) -> Document:
+    return {
+        "id": identifier,
+        "object": kind,
+        "created": created,
+        "livemode": False,
+        "metadata": {},
+    }
+
+
+def _list(url: str, data: list[Document], *, has_more: bool = False) -> Document:
+    return {"object": "list", "url": url, "has_more": has_more, "data": data}
+
+
+def _method_details(withdrawal: Withdrawal, status: Status) -> Document | None:
+    transfer = "t-" + withdrawal.id.removeprefix("wd_")
+    match withdrawal.instruction.method:
+        case Method.ACH:
+            return {
+                "provider_name": "alpaca",
+                "transfer_id": transfer,
+                "alpaca_status": _ALPACA_STATUSES[status],
+            }
+        case Method.INTERNATIONAL_WIRE:
+            return {
+                "provider_name": "alpaca",
+                "recipient_bank_action": "created",
+                "alpaca_bank_id": transfer,
+            }
+        case Method.MANUAL_BANK_TRANSFER:
+            return {"provider_name": "manual", "external_withdrawal_id": transfer}
+        case Method.WIRE:
+            # WD shows no details for a plain wire.
+            return None
+
+
+def _wallet_document(wallet: Wallet) -> Document:
+    available = money(wallet.available)
+    return _envelope(wallet.id, "wallet") | {
+        "currency": wallet.currency,
+        "balance": money(wallet.balance),
+        "available_balance": available,
+        "reserved_balance": money(wallet.reserved),
+        # Never defined by the pages; without trading there is no reason for it to differ.
+        "cash_withdrawable": available,
+        "buying_power": available,
+        "equity": money(wallet.balance),
+        "status": "active",
+    }
+
+
+def _funding_source(identifier: str, kind: str, status: str, details: Document) -> Document:
+    return (
+        _envelope(identifier, "funding_source")
+        | {"type": kind, "status": status, "bank_name": "Demo Bank", "mask": "6789"}
+        | details
+        | {"updated_at": None}
+    )
+
+
+def _effect_document(withdrawal: Withdrawal, effect: Effect, *, now: datetime) -> Document:
+    instruction = withdrawal.instruction
+    named: Document = {
+        "effect": effect.kind,
+        "id": withdrawal.id,
+        "investor_id": withdrawal.investor_id,
+    }
+    match effect.kind:
+        case Kind.CANCEL:
+            return named | {"cancelled_at": instant(effect.at)}
+        case Kind.WITHDRAWAL:
+            return named | {
+                "idempotency_key": withdrawal.idempotency_key,
+                "amount": money(instruction.amount),
+                "currency": instruction.currency,
+                "method": instruction.method,
+                "funding_source_id": instruction.funding_source_id,
+                "description": instruction.description,
+                "executed_at": instant(effect.at),
+                "status": withdrawal.status(now),
+            }
