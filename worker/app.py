@@ -86,16 +86,12 @@ async def run(settings: Settings) -> int:
     async with AsyncExitStack() as stack:
         stop = _stop_on_signals()
         port = await stack.enter_async_context(
-            serve_probes(
-                health, metrics.registry, host=settings.http.host, port=settings.http.port
-            )
+            serve_probes(health, metrics.registry, host=settings.http.host, port=settings.http.port)
         )
         _log.info("serving probes", extra={"port": port})
         stack.enter_context(sole_worker(url))
         await _prepare_schema(url)
-        ledger = await stack.enter_async_context(
-            open_ledger(url, observe_commit=metrics.committed)
-        )
+        ledger = await stack.enter_async_context(open_ledger(url, observe_commit=metrics.committed))
         if is_sqlite(url):
             await ledger.forget_replicas()
         await ledger.heartbeat()
@@ -107,7 +103,10 @@ async def run(settings: Settings) -> int:
 async def open_providers(
     settings: Settings, metrics: Metrics, stack: AsyncExitStack, *, now: Callable[[], datetime]
 ) -> dict[str, Provider]:
-    """Open every provider that has credentials; `stack` closes them. A new provider: a line here."""
+    """Open every provider that has credentials; `stack` closes them.
+
+    A new provider is one more paragraph here.
+    """
     providers: dict[str, Provider] = {}
     bluum = settings.bluum
     if bluum.api_key is not None and bluum.api_secret is not None:
@@ -183,10 +182,10 @@ def _build(
         providers, gate, report=health.reporter("credentials"), beat=health.pulse("credentials")
     )
     submission = Submission(
-        providers,
-        ledger,
-        announce,
-        metrics,
+        providers=providers,
+        ledger=ledger,
+        announcer=announce,
+        observer=metrics,
         now=now,
         patience=patience,
         tries=settings.retry.attempts,
@@ -194,23 +193,23 @@ def _build(
         denied=credentials.denied,
     )
     resolution = Resolution(
-        providers,
-        ledger,
-        announce,
-        metrics,
+        providers=providers,
+        ledger=ledger,
+        announcer=announce,
+        observer=metrics,
         now=now,
         patience=patience,
         chance=chance,
         denied=credentials.denied,
     )
     follow = Follow(
-        providers,
-        ledger,
-        submission,
-        resolution,
-        announce,
-        metrics,
-        in_hand,
+        providers=providers,
+        ledger=ledger,
+        submission=submission,
+        resolution=resolution,
+        announcer=announce,
+        observer=metrics,
+        in_hand=in_hand,
         now=now,
         patience=patience,
         concurrency=settings.polling.concurrency,
@@ -220,12 +219,12 @@ def _build(
         beat=health.pulse("follow"),
     )
     intake = Intake(
-        providers,
-        ledger,
-        submission,
-        announce,
-        metrics,
-        in_hand,
+        providers=providers,
+        ledger=ledger,
+        submission=submission,
+        announcer=announce,
+        observer=metrics,
+        in_hand=in_hand,
         now=now,
         default_provider=settings.default_provider,
         own_queues=OWN_QUEUES,
@@ -284,9 +283,7 @@ async def _live(house: _House, stop: asyncio.Event) -> int:
     return code
 
 
-async def _until_stopped(
-    tasks: dict[str, asyncio.Task[None]], stopped: asyncio.Task[bool]
-) -> int:
+async def _until_stopped(tasks: dict[str, asyncio.Task[None]], stopped: asyncio.Task[bool]) -> int:
     """Wait for the stop. A part that ends by itself ends the worker: half alive is worse."""
     watched = {name: task for name, task in tasks.items() if name != "start"}
     while not stopped.done():
@@ -311,9 +308,7 @@ async def _drain(house: _House, tasks: dict[str, asyncio.Task[None]]) -> None:
     """Take nothing new, finish what is in work, publish what it committed, give the rest back."""
     total = house.settings.shutdown_timeout.total_seconds()
     deadline = monotonic() + total * (1 - _FLUSH_SHARE)
-    _log.info(
-        "draining", extra={"in_work": house.consumer.in_work, "steps": house.follow.in_work}
-    )
+    _log.info("draining", extra={"in_work": house.consumer.in_work, "steps": house.follow.in_work})
     house.consumer.stop()
     house.follow.stop()
     await _finish(tasks, ("consumer", "follow"), deadline - monotonic())
@@ -339,8 +334,7 @@ async def _finish(
 
 async def _start(house: _House) -> None:
     """Open the intake once the credentials were tried; then the start is over."""
-    while not house.credentials.tried:
-        await asyncio.sleep(0.02)
+    await house.credentials.tried.wait()
     house.health.started()
     await house.gate.open("start")
 
@@ -393,7 +387,7 @@ async def _prepare_schema(url: str) -> None:
 
 
 def _stop_on_signals() -> asyncio.Event:
-    """Return an event that the first SIGTERM or SIGINT sets; the second ends the process at once."""
+    """Return an event that the first SIGTERM or SIGINT sets; the second ends the process."""
     stop = asyncio.Event()
 
     def heard() -> None:

@@ -15,20 +15,11 @@ from prometheus_client.process_collector import ProcessCollector
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
-    from typing import Protocol
 
     from worker.core.decide import Change
     from worker.core.messages import DeadReason
     from worker.core.withdrawal import Withdrawal
-
-    class OpenCount(Protocol):
-        """How many withdrawals are unfinished in one status."""
-
-        provider: str | None
-        status: str
-        count: int
-        oldest: datetime
-
+    from worker.flows.ports import OpenCount
 
 #: The provider label of a request whose provider could not be read.
 UNKNOWN: Final = "unknown"

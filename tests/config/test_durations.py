@@ -56,6 +56,21 @@ def test_anything_else_is_refused(text: str) -> None:
         parse_duration(text)
 
 
+def test_a_span_is_one_already() -> None:
+    """
+    Settings made by hand may say it in Python's words.
+    """
+    assert timedelta(seconds=1) == parse_duration(timedelta(seconds=1))
+
+
+def test_a_bare_number_is_refused() -> None:
+    """
+    A number without a unit is written as text, as an operator would.
+    """
+    with pytest.raises(ValueError, match="neither seconds"):
+        parse_duration(15)
+
+
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=30)))
 def test_what_is_written_reads_back_as_the_same_span(span: timedelta) -> None:
     """

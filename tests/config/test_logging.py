@@ -116,6 +116,17 @@ def test_an_exception_is_told_without_its_password(
     assert PASSWORD not in text
 
 
+def test_a_stack_is_told_on_demand(configured: type_of_log) -> None:
+    """
+    Where a record comes from can be asked for without an exception.
+    """
+    stream = configured("json")
+
+    logging.getLogger("worker").info("here", stack_info=True)
+
+    assert "test_logging.py" in json.loads(stream.getvalue())["stack"]
+
+
 def test_the_console_is_for_people(configured: type_of_log) -> None:
     """
     The level, the message, the fields; quotes only where a value has spaces.

@@ -103,6 +103,11 @@ def test_every_variable_reaches_its_field() -> None:
         ),
         ("RETRY__ATTEMPTS", "11", "found '11', expected a whole number from 1 to 10"),
         ("HTTP__PORT", "65536", "found '65536', expected a whole number from 0 to 65535"),
+        (
+            "BLUUM__BASE_URL",
+            "http://192.0.2.1/v1",
+            f"found 'http://192.0.2.1/v1', expected {BASE_URL}",
+        ),
         ("DEFAULT_PROVIDER", "upvest", "found 'upvest', expected bluum"),
         ("LOG_LEVEL", "loud", "found 'loud', expected DEBUG or INFO or WARNING or ERROR"),
         ("LOG_FORMAT", "xml", "found 'xml', expected json or console"),
@@ -162,6 +167,14 @@ def test_credentials_do_not_belong_into_a_base_url(url: str) -> None:
 
     assert line.startswith("WORKER_BLUUM__BASE_URL: found ")
     assert PASSWORD not in line
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9000", "[::1]:9000"])
+def test_a_stand_in_on_this_machine_needs_no_tls(host: str) -> None:
+    """
+    Plain http stays possible where no wire is.
+    """
+    assert f"http://{host}/v1" == _load(WORKER_BLUUM__BASE_URL=f"http://{host}/v1").bluum.base_url
 
 
 def test_a_long_value_is_cut() -> None:

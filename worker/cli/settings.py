@@ -1,4 +1,4 @@
-"""How commands load settings and end: sentences on standard error, and the contract's exit codes."""
+"""How commands load settings and end: sentences for people, exit codes of the contract."""
 
 from __future__ import annotations
 

@@ -197,7 +197,9 @@ def decide_create(
     """
     match answer:
         case Reported():
-            return _follow(withdrawal, answer, Cause.CREATE, now=now, patience=patience, chance=chance)
+            return _follow(
+                withdrawal, answer, Cause.CREATE, now=now, patience=patience, chance=chance
+            )
         case Refused(reason=reason) if not withdrawal.in_doubt:
             return _end(withdrawal, reason, cause=Cause.CREATE, now=now)
         case Refused(reason=reason):
@@ -275,9 +277,7 @@ def decide_lookup(
             assert_never(answer)
     if len(found.ours) == 1:
         ours = replace(withdrawal, empty_lookups=0)
-        return _follow(
-            ours, found.ours[0], Cause.LOOKUP, now=now, patience=patience, chance=chance
-        )
+        return _follow(ours, found.ours[0], Cause.LOOKUP, now=now, patience=patience, chance=chance)
     if found.ids:
         return park(withdrawal, Reason(ReasonCode.SEVERAL_CANDIDATES), now=now)
     return _found_nothing(withdrawal, now=now, patience=patience)
@@ -329,9 +329,7 @@ def _follow(
     known = replace(known, looks=looks + 1, due_at=now + wait)
     if status is None or not moves:
         return Decision(known)
-    return _move(
-        replace(known, reason=_reason_of(status, reported)), status, cause=cause, now=now
-    )
+    return _move(replace(known, reason=_reason_of(status, reported)), status, cause=cause, now=now)
 
 
 def _reason_of(status: Status, reported: Reported) -> Reason | None:
@@ -346,9 +344,7 @@ def _conflict(answer: Conflicted) -> Reason:
 def _move(withdrawal: Withdrawal, status: Status, *, cause: Cause, now: datetime) -> Decision:
     """Move to `status` (which the table allows) and say so under the next sequence number."""
     first = withdrawal.sequence == 0
-    moved = replace(
-        withdrawal, status=status, sequence=withdrawal.sequence + 1, changed_at=now
-    )
+    moved = replace(withdrawal, status=status, sequence=withdrawal.sequence + 1, changed_at=now)
     if status in TERMINAL:
         moved = replace(moved, due_at=None)
     change = Change(

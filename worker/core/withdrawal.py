@@ -56,8 +56,7 @@ _AT_PROVIDER: Final = (
 MOVES: Final[Mapping[Status, frozenset[Status]]] = {
     Status.RECEIVED: _AT_PROVIDER
     | {Status.RAISING_CASH, Status.AWAITING_FUNDS, Status.REJECTED, Status.UNRESOLVED},
-    Status.RAISING_CASH: _AT_PROVIDER
-    | {Status.AWAITING_FUNDS, Status.REJECTED, Status.UNRESOLVED},
+    Status.RAISING_CASH: _AT_PROVIDER | {Status.AWAITING_FUNDS, Status.REJECTED, Status.UNRESOLVED},
     Status.AWAITING_FUNDS: _AT_PROVIDER | {Status.REJECTED, Status.UNRESOLVED},
     Status.PENDING: _ENDS_AT_PROVIDER | {Status.PROCESSING, Status.SUBMITTED},
     Status.PROCESSING: _ENDS_AT_PROVIDER | {Status.SUBMITTED},

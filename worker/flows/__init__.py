@@ -1,2 +1,3 @@
-"""The stories, step by step. Each owns the small interfaces that it needs; none waits on a clock,
-a broker or a database that was not handed to it."""
+"""The stories, step by step; each owns the small interfaces that it needs.
+
+Nothing here waits for a clock, a broker or a database that was not handed to it."""

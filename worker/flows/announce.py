@@ -17,7 +17,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Protocol
 
-from worker.flows.ports import LedgerUnavailable, PublishUnconfirmed, PublishUnroutable
+from worker.flows.ports import LedgerUnavailable, Outgoing, PublishUnconfirmed, PublishUnroutable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -34,15 +34,6 @@ SWEEP: Final = timedelta(seconds=2)
 #: An event is another replica's to publish until it is this old.
 SWEEP_AGE: Final = timedelta(seconds=5)
 _PAUSE_AFTER_FAILURE: Final = 1.0
-
-
-class Outgoing(Protocol):
-    """An event that is committed and not confirmed yet."""
-
-    row: int
-    sequence: int
-    type: str
-    reply_to: str | None
 
 
 class EventLedger(Protocol):

@@ -50,12 +50,12 @@ class Credentials:
         self._retry_seconds = retry_seconds
         self._refused: set[str] = set(providers)
         self._denied = asyncio.Event()
-        self.tried = False
+        self.tried = asyncio.Event()
 
     @property
     def accepted(self) -> bool:
         """Whether no provider is known to refuse our credentials."""
-        return self.tried and not self._refused
+        return self.tried.is_set() and not self._refused
 
     def denied(self, provider: str) -> None:
         """Hear that a provider answered 401."""
@@ -67,7 +67,7 @@ class Credentials:
         while True:
             self._beat()
             await self._try_refused()
-            self.tried = True
+            self.tried.set()
             if self._refused:
                 await asyncio.sleep(self._retry_seconds)
                 continue

@@ -58,8 +58,9 @@ class Follow:
     whose credentials were refused.
     """
 
-    def __init__(  # noqa: PLR0913 - everything it depends on is handed in
+    def __init__(
         self,
+        *,
         providers: Mapping[str, Looker],
         ledger: DueLedger,
         submission: Submission,
@@ -67,7 +68,6 @@ class Follow:
         announcer: Announcer,
         observer: Observer,
         in_hand: InHand,
-        *,
         now: Now,
         patience: Patience,
         concurrency: int,
@@ -132,7 +132,7 @@ class Follow:
             task = asyncio.create_task(self._step(held), name="step")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        # Each task holds its withdrawal before it first waits; let them begin before the next claim.
+        # Each task holds its withdrawal before it first waits: let all begin before the next claim.
         await asyncio.sleep(0)
         return len(due)
 
@@ -143,7 +143,7 @@ class Follow:
             except LedgerUnavailable as error:
                 # Still ours and still due: it is taken up again.
                 _log.warning("step not recorded", extra={**_who(held), "error": str(error)})
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # A bug that one withdrawal sets off must not stop the others.
                 _log.exception("step failed", extra=_who(held))
                 await self._leave_alone(held)

@@ -43,15 +43,15 @@ class Composer(Protocol):
 class Intake:
     """Carries out request messages; an instance is called with each of them."""
 
-    def __init__(  # noqa: PLR0913 - everything it depends on is handed in
+    def __init__(
         self,
+        *,
         providers: Mapping[str, Composer],
         ledger: Shelf,
         submission: Submission,
         announcer: Announcer,
         observer: Observer,
         in_hand: InHand,
-        *,
         now: Now,
         default_provider: str,
         own_queues: frozenset[str],

@@ -4,6 +4,7 @@ Interfaces only. A flow's own interface stands with the flow."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -28,6 +29,35 @@ class PublishUnconfirmed(Exception):  # noqa: N818
 
 class PublishUnroutable(Exception):  # noqa: N818
     """No queue is bound for the message, and it must reach one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """An event that is committed and that the broker has not confirmed yet.
+
+    `row` is the withdrawal's row in the ledger; the rest is what its publication needs.
+    """
+
+    row: int
+    sequence: int
+    event_id: str
+    type: str
+    body: bytes = field(repr=False)
+    created_at: datetime
+    message_id: str
+    correlation_id: str | None
+    reply_to: str | None
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCount:
+    """How many withdrawals are unfinished in one status, and since when the oldest of them."""
+
+    provider: str | None
+    status: str
+    count: int
+    oldest: datetime
 
 
 class Recorder(Protocol):

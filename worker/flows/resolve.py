@@ -8,7 +8,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
-from worker.core.answers import Denied, Listed, ListAnswer
+from worker.core.answers import Denied, ListAnswer, Listed
 from worker.core.decide import Decision, Held, decide_lookup, park
 from worker.core.lookup import Candidates, candidates
 from worker.core.withdrawal import Reason, ReasonCode
@@ -49,13 +49,13 @@ class OwnershipLedger(Recorder, Protocol):
 class Resolution:
     """Looks up withdrawals in doubt."""
 
-    def __init__(  # noqa: PLR0913 - everything it depends on is handed in
+    def __init__(
         self,
+        *,
         providers: Mapping[str, Lister],
         ledger: OwnershipLedger,
         announcer: Announcer,
         observer: Observer,
-        *,
         now: Now,
         patience: Patience,
         chance: Callable[[], float],
@@ -108,9 +108,7 @@ class Resolution:
             recorded = await self._ledger.record(held, decision)
         except StepRefused:
             # Another row took the same one in this very moment.
-            decision = park(
-                held.withdrawal, Reason(ReasonCode.SEVERAL_CANDIDATES), now=self._now()
-            )
+            decision = park(held.withdrawal, Reason(ReasonCode.SEVERAL_CANDIDATES), now=self._now())
             recorded = await self._ledger.record(held, decision)
         if recorded is None:
             return

@@ -58,13 +58,13 @@ class Submission:
     again by its due time. `denied` is told the provider whose credentials were refused.
     """
 
-    def __init__(  # noqa: PLR0913 - everything it depends on is handed in
+    def __init__(
         self,
+        *,
         providers: Mapping[str, Creator],
         ledger: Recorder,
         announcer: Announcer,
         observer: Observer,
-        *,
         now: Now,
         patience: Patience,
         tries: int,
@@ -103,7 +103,7 @@ class Submission:
         await self._commit(run)
 
     async def _try(self, run: _Run) -> timedelta | None:
-        """Make one call; return how long to wait before the next, or None when none is to follow."""
+        """Make one call; return the wait before the next, or None when none is to follow."""
         order = run.withdrawal.order
         # The committed intent is asked, not the state between tries.
         granted = permit(run.held, now=self._now(), patience=self._patience)

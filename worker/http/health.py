@@ -93,6 +93,4 @@ class Health:
 
     def startup(self) -> list[Check]:
         """Return the checks of the start: it is over once everything was set up once."""
-        return [
-            Check("startup", self._started, "done" if self._started else "still starting", 0.0)
-        ]
+        return [Check("startup", self._started, "done" if self._started else "still starting", 0.0)]

@@ -84,9 +84,7 @@ def open_engine(url: str, *, writer: bool, connections: int) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "connect", _set_pragmas)
     begin = "BEGIN IMMEDIATE" if writer else "BEGIN"
-    event.listen(
-        engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin)
-    )
+    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
 

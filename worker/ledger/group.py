@@ -66,14 +66,14 @@ class GroupCommitter:
         finally:
             await self._drop_connection()
             while not self._waiting.empty():
-                _fail(self._waiting.get_nowait()[1], LedgerUnavailable("the ledger is closed"))
+                _fail([self._waiting.get_nowait()], LedgerUnavailable("the ledger is closed"))
 
     async def _commit(self, group: list[tuple[Any, asyncio.Future[Any]]]) -> None:
         try:
             results = await self._transaction([step for step, _ in group])
         except (IntegrityError, DataError) as error:
             if len(group) == 1:
-                _fail(group[0][1], StepRefused(type(error).__name__))
+                _fail(group, StepRefused(type(error).__name__))
                 return
             # One member's content is at fault, and nobody knows whose: each on its own, so that a
             # bad step harms no other.
@@ -81,11 +81,9 @@ class GroupCommitter:
                 await self._commit([member])
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             await self._drop_connection()
-            for _, result in group:
-                _fail(result, LedgerUnavailable(_told(error)))
+            _fail(group, LedgerUnavailable(_told(error)))
         except BaseException:
-            for _, result in group:
-                _fail(result, LedgerUnavailable("the ledger's writer stopped"))
+            _fail(group, LedgerUnavailable("the ledger's writer stopped"))
             raise
         else:
             for (_, result), value in zip(group, results, strict=True):
@@ -112,9 +110,10 @@ class GroupCommitter:
                     await connection.close()
 
 
-def _fail(result: asyncio.Future[Any], error: Exception) -> None:
-    if not result.done():
-        result.set_exception(error)
+def _fail(group: list[tuple[Any, asyncio.Future[Any]]], error: Exception) -> None:
+    for _, result in group:
+        if not result.done():
+            result.set_exception(error)
 
 
 def _told(error: BaseException) -> str:

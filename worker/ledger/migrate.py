@@ -5,7 +5,7 @@ The steps themselves stand in `migrations`."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -18,7 +18,11 @@ from worker.flows.ports import LedgerUnavailable
 from worker.ledger.engine import address, is_sqlite, open_engine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection
+
+_T = TypeVar("_T")
 
 _STEPS: Final = Path(__file__).parent / "migrations"
 #: Any number, but the same for all: only one migration runs at a time on a shared database.
@@ -26,7 +30,7 @@ _MIGRATION_LOCK: Final = 7_301_946_120
 
 
 class SchemaOutdated(Exception):  # noqa: N818
-    """The ledger's schema is older than this release needs. `withdrawals-worker migrate` mends it."""
+    """The ledger's schema is older than this release needs; `migrate` mends that."""
 
 
 async def migrate(url: str) -> tuple[str | None, str]:
@@ -56,12 +60,11 @@ async def require_schema(url: str) -> None:
         raise SchemaOutdated(message)
 
 
-async def _with_connection(url: str, work) -> tuple[str | None, str]:  # type: ignore[no-untyped-def]
+async def _with_connection(url: str, work: Callable[[Connection], _T]) -> _T:
     engine = open_engine(url, writer=True, connections=1)
     try:
         async with engine.connect() as connection, connection.begin():
-            result: tuple[str | None, str] = await connection.run_sync(work)
-            return result
+            return await connection.run_sync(work)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         cause = getattr(error, "orig", None) or error
         raise LedgerUnavailable(type(cause).__name__) from error

@@ -81,7 +81,7 @@ def state_row(withdrawal: Withdrawal) -> Row:
     }
 
 
-def held(row: Mapping[str, Any]) -> Held:
+def held(row: Mapping[Any, Any]) -> Held:
     """Read one row of `withdrawals` back, exactly as it was written."""
     withdrawal = Withdrawal(
         order=_order(row),
@@ -148,7 +148,7 @@ def attempt_row(row: int, attempt: Attempt) -> Row:
     }
 
 
-def _order(row: Mapping[str, Any]) -> Order:
+def _order(row: Mapping[Any, Any]) -> Order:
     return Order(
         message_id=row["message_id"],
         idempotency_key=row["idempotency_key"],

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from sqlalchemy import Executable, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from worker.core.answers import Attempt
@@ -222,9 +223,7 @@ async def _find_known(
     connection: AsyncConnection, steps: list[tuple[int, Take]], results: list[Any]
 ) -> None:
     ids = [step.decision.withdrawal.order.message_id for _, step in steps]
-    found = await connection.execute(
-        select(withdrawals).where(withdrawals.c.message_id.in_(ids))
-    )
+    found = await connection.execute(select(withdrawals).where(withdrawals.c.message_id.in_(ids)))
     by_id = {row["message_id"]: row for row in found.mappings()}
     for index, step in steps:
         row = by_id[step.decision.withdrawal.order.message_id]
@@ -244,7 +243,7 @@ async def _record(
         .order_by(withdrawals.c.id)
         .with_for_update()
     )
-    current = {row: version for row, version in versions}
+    current = dict(versions.tuples())
     changed = []
     for index, step in steps:
         row, version = step.held.row, step.held.version
@@ -308,7 +307,8 @@ _CLAIMED: Final = (
     .values(version=bindparam("to_version"), owner=bindparam("to_owner"))
 )
 
-_INSERTS: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+# The dialects' inserts look alike and share no type.
+_INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _INSERT: Final = {
     name: insert(withdrawals)
     .on_conflict_do_nothing(index_elements=["message_id"])
@@ -317,21 +317,23 @@ _INSERT: Final = {
 }
 
 
-def _attempt_statement(name: str) -> Any:  # noqa: ANN401 - the dialects' inserts share no type
-    statement = _INSERTS[name](attempts)
-    ended = ("ended_at", "outcome", "http_status", "provider_code", "request_id", "provider_text")
-    return statement.on_conflict_do_update(
-        index_elements=["withdrawal", "number"],
-        set_={column: statement.excluded[column] for column in ended},
+def _upsert(name: str, table: Table, key: list[str], columns: list[str]) -> Executable:
+    statement = _INSERTS[name](table)
+    upsert: Executable = statement.on_conflict_do_update(
+        index_elements=key, set_={column: statement.excluded[column] for column in columns}
     )
+    return upsert
 
 
-def _seen_statement(name: str) -> Any:  # noqa: ANN401
-    statement = _INSERTS[name](replicas)
-    return statement.on_conflict_do_update(
-        index_elements=["id"], set_={"seen_at": statement.excluded.seen_at}
-    )
-
-
-_ATTEMPT: Final = {name: _attempt_statement(name) for name in _INSERTS}
-_SEEN: Final = {name: _seen_statement(name) for name in _INSERTS}
+_ENDED: Final = [
+    "ended_at",
+    "outcome",
+    "http_status",
+    "provider_code",
+    "request_id",
+    "provider_text",
+]
+_ATTEMPT: Final = {
+    name: _upsert(name, attempts, ["withdrawal", "number"], _ENDED) for name in _INSERTS
+}
+_SEEN: Final = {name: _upsert(name, replicas, ["id"], ["seen_at"]) for name in _INSERTS}

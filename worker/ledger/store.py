@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -14,17 +14,17 @@ from uuid import uuid4
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.core.withdrawal import Status
-from worker.flows.ports import LedgerUnavailable
+from worker.flows.ports import LedgerUnavailable, OpenCount, Outgoing
 from worker.ledger import rows, statements
 from worker.ledger.clock import DatabaseClock, steady
 from worker.ledger.engine import STATEMENT_SECONDS, open_engine
 from worker.ledger.group import GroupCommitter
-from worker.ledger.schema import attempts, events, transitions, withdrawals
+from worker.ledger.schema import attempts, events, replicas, transitions, withdrawals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
+    from sqlalchemy import Table
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from worker.core.answers import Attempt
@@ -38,32 +38,6 @@ _NOW: Final = {
     "sqlite": text("SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"),
     "postgresql": text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Unannounced:
-    """An event that the broker has not confirmed yet, with what its publication needs."""
-
-    row: int
-    sequence: int
-    event_id: str
-    type: str
-    body: bytes = field(repr=False)
-    created_at: datetime
-    message_id: str
-    correlation_id: str | None
-    reply_to: str | None
-    traceparent: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCount:
-    """How many withdrawals are unfinished in one status, and since when the oldest of them."""
-
-    provider: str | None
-    status: Status
-    count: int
-    oldest: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +112,7 @@ class Ledger:
         `keep` says that this replica goes on with it; otherwise it is free until it is due.
         """
         owner = self.replica if keep else None
-        result: Held | None = await self._group.do(
-            statements.Record(held, decision, made, owner)
-        )
+        result: Held | None = await self._group.do(statements.Record(held, decision, made, owner))
         return result
 
     async def claim_due(self, limit: int, *, busy: Collection[str]) -> list[Held]:
@@ -149,9 +121,7 @@ class Ledger:
         `busy` are the message ids that are in somebody's hands in this very process.
         """
         now = self.now()
-        step = statements.Claim(
-            self.replica, now, now - REPLICA_LIFETIME, limit, frozenset(busy)
-        )
+        step = statements.Claim(self.replica, now, now - REPLICA_LIFETIME, limit, frozenset(busy))
         result: list[Held] = await self._group.do(step)
         return result
 
@@ -178,11 +148,30 @@ class Ledger:
     async def forget_replicas(self) -> None:
         """Declare every other replica gone: for a ledger that a lock proves to be ours alone."""
         async with self._engine.connect() as connection, connection.begin():
-            await connection.execute(statements.replicas.delete())
+            await connection.execute(replicas.delete())
 
-    async def unannounced(self, of: Collection[int]) -> list[Unannounced]:
+    async def unannounced(self, of: Collection[int]) -> list[Outgoing]:
         """Return the unconfirmed events of some rows, each row's in the order of its sequence."""
-        return await self._unannounced(events.c.withdrawal.in_(sorted(of)))
+        statement = (
+            select(
+                events.c.withdrawal.label("row"),
+                events.c.sequence,
+                events.c.event_id,
+                events.c.type,
+                events.c.body,
+                events.c.created_at,
+                withdrawals.c.message_id,
+                withdrawals.c.correlation_id,
+                withdrawals.c.reply_to,
+                withdrawals.c.traceparent,
+            )
+            .join(withdrawals, withdrawals.c.id == events.c.withdrawal)
+            .where(events.c.withdrawal.in_(sorted(of)), events.c.published_at.is_(None))
+            .order_by(events.c.withdrawal, events.c.sequence)
+        )
+        async with self._reading() as connection:
+            found = (await connection.execute(statement)).mappings().all()
+        return [Outgoing(**{**row, "created_at": rows.moment(row["created_at"])}) for row in found]
 
     async def rows_unannounced(self, *, before: datetime, limit: int) -> list[int]:
         """Return up to `limit` rows that have events unconfirmed since `before`, oldest first."""
@@ -217,7 +206,7 @@ class Ledger:
         async with self._reading() as connection:
             found = (await connection.execute(statement)).all()
         return [
-            OpenCount(provider, Status(status), count, rows.moment(oldest) or self.now())
+            OpenCount(provider, status, count, rows.moment(oldest) or self.now())
             for provider, status, count, oldest in found
         ]
 
@@ -259,30 +248,6 @@ class Ledger:
         await self._engine.dispose()
         await self._readers.dispose()
 
-    async def _unannounced(self, condition: Any) -> list[Unannounced]:  # noqa: ANN401 - SQL
-        statement = (
-            select(
-                events.c.withdrawal,
-                events.c.sequence,
-                events.c.event_id,
-                events.c.type,
-                events.c.body,
-                events.c.created_at,
-                withdrawals.c.message_id,
-                withdrawals.c.correlation_id,
-                withdrawals.c.reply_to,
-                withdrawals.c.traceparent,
-            )
-            .join(withdrawals, withdrawals.c.id == events.c.withdrawal)
-            .where(condition, events.c.published_at.is_(None))
-            .order_by(events.c.withdrawal, events.c.sequence)
-        )
-        async with self._reading() as connection:
-            found = (await connection.execute(statement)).all()
-        return [
-            Unannounced(*row[:5], rows.moment(row[5]) or self.now(), *row[6:]) for row in found
-        ]
-
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
         try:
@@ -312,7 +277,10 @@ async def open_ledger(
 
 
 async def _children(
-    connection: AsyncConnection, table: Any, order: str, row: int  # noqa: ANN401 - a table
+    connection: AsyncConnection,
+    table: Table,
+    order: str,
+    row: int,
 ) -> tuple[Mapping[str, Any], ...]:
     hidden = {"provider_text", "body", "withdrawal"}
     columns = [column for column in table.c if column.name not in hidden]

@@ -101,7 +101,7 @@ class Line:
         """Close the connections."""
         await self._client.aclose()
 
-    async def exchange(  # noqa: PLR0913 - one HTTP request
+    async def exchange(
         self,
         operation: str,
         method: str,

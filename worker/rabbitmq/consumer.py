@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, assert_never
 
 from worker.core.messages import DeadReason, Envelope
-from worker.flows.settlement import Accept, Bury, Return, Settlement
 from worker.flows.ports import PublishUnconfirmed, PublishUnroutable
+from worker.flows.settlement import Accept, Bury, Return, Settlement
 from worker.rabbitmq import failures, topology
 from worker.rabbitmq.connection import keep_connected
 from worker.rabbitmq.dead_letters import dead_letter
@@ -45,7 +45,7 @@ class Consumer:
     are in work at once, also across reconnections.
     """
 
-    def __init__(  # noqa: PLR0913 - everything it depends on is handed in
+    def __init__(
         self,
         broker: Broker,
         publisher: Publisher,
@@ -110,7 +110,7 @@ class Consumer:
                 await topology.ensure(connection, declare=self._declare)
             except topology.TopologyUnsafe as unsafe:
                 self._report(False, f"unsafe: {unsafe}")
-                _log.error("topology unsafe", extra={"problems": list(unsafe.problems)})  # noqa: TRY400
+                _log.error("topology unsafe", extra={"problems": list(unsafe.problems)})
                 await self._first(asyncio.sleep(_UNSAFE_RETRY_SECONDS), connection.closed())
                 continue
             await self._consume(connection)
@@ -162,7 +162,7 @@ class Consumer:
     async def _carry_out(self, message: AbstractIncomingMessage) -> None:
         try:
             settlement = await self._handle(envelope(message))
-        except Exception:
+        except Exception:  # noqa: BLE001
             # A bug that one message sets off must harm no other: it is tried again a few times.
             settlement = self._failed(message)
         else:

@@ -15,6 +15,7 @@ from worker.core.events import moment
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
+    from pamqp.common import FieldTable
 
     from worker.core.messages import DeadReason
     from worker.rabbitmq.publisher import Publisher
@@ -34,7 +35,7 @@ async def dead_letter(
 
     Raises PublishUnconfirmed or PublishUnroutable; then the original must not be acknowledged.
     """
-    headers: dict[str, object] = {
+    headers: FieldTable = {
         _ACTED_ON.get(name, name): value for name, value in message.headers.items()
     }
     headers |= {

@@ -8,7 +8,6 @@ from typing import Final
 from aio_pika.exceptions import AMQPError
 from pamqp.exceptions import PAMQPException
 
-
 # RuntimeError: the library raises it for a transport or a loop that has just been closed.
 #: The broker did not answer, refused, or went away midway.
 AWAY: Final = (

@@ -4,33 +4,21 @@ Only properties and headers are made here; the body is sent as it was committed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from pamqp.commands import Basic
 
 from worker.core.events import moment
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from pamqp.common import FieldTable
 
+    from worker.flows.ports import Outgoing
     from worker.rabbitmq.publisher import Publisher
 
 #: CloudEvents' `source`: whoever publishes here is this worker.
 SOURCE: Final = "/withdrawals-worker"
 _PERSISTENT: Final = 2
-
-
-class Event(Protocol):
-    """What is needed of a committed event."""
-
-    event_id: str
-    type: str
-    body: bytes
-    created_at: datetime
-    message_id: str
-    correlation_id: str | None
-    reply_to: str | None
-    traceparent: str | None
 
 
 class Outbox:
@@ -39,18 +27,18 @@ class Outbox:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
 
-    async def announce(self, event: Event) -> None:
+    async def announce(self, event: Outgoing) -> None:
         """Publish an event to the events exchange under its type."""
         await self._publisher.event(event.type, event.body, _properties(event))
 
-    async def answer(self, event: Event) -> None:
+    async def answer(self, event: Outgoing) -> None:
         """Send a copy of an event to the queue that the request named."""
         if event.reply_to is not None:
             await self._publisher.reply(event.reply_to, event.body, _properties(event))
 
 
-def _properties(event: Event) -> Basic.Properties:
-    headers = {
+def _properties(event: Outgoing) -> Basic.Properties:
+    headers: FieldTable = {
         "cloudEvents:specversion": "1.0",
         "cloudEvents:id": event.event_id,
         "cloudEvents:type": event.type,

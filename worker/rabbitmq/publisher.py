@@ -11,7 +11,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-import aiormq
 from aiormq.exceptions import PublishError
 from pamqp.commands import Basic
 
@@ -23,6 +22,7 @@ from worker.rabbitmq.topology import DEAD_LETTERS, EVENTS_EXCHANGE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import aiormq
     from aio_pika.abc import AbstractChannel, AbstractConnection
 
     from worker.rabbitmq.connection import Broker
@@ -102,7 +102,7 @@ class Publisher:
         message = "the publishing connection was lost"
         raise ConnectionResetError(message)
 
-    async def _publish(  # noqa: PLR0913 - what AMQP asks for
+    async def _publish(
         self,
         channel: str,
         exchange: str,
@@ -144,4 +144,3 @@ class Publisher:
     def _tell_lost(self, error: BaseException) -> None:
         self._report(False, f"not connected: {type(error).__name__}")
         _log.warning("publisher disconnected", extra={"error": type(error).__name__})
-

@@ -1,5 +1,4 @@
-"""Every exchange, queue and binding (contract section 2), as data, and how a broker is checked
-against it.
+"""Every exchange, queue and binding (contract section 2) as data, and how a broker is checked.
 
 The arguments are never changed by a release: a queue that exists cannot be declared with others.
 
@@ -45,6 +44,13 @@ _WORK: Final = {
     **_SAFE,
     "x-dead-letter-exchange": DEAD_LETTERS,
     "x-dead-letter-strategy": "at-least-once",
+}
+
+
+#: What a missing configure permission means when declaring (True) and when only looking (False).
+_NOT_ALLOWED: Final = {
+    True: "cannot be declared: no permission (WORKER_RABBITMQ__DECLARE=false only checks)",
+    False: "cannot be checked: only a user with the configure permission may compare arguments",
 }
 
 
@@ -117,7 +123,7 @@ async def _exchange(connection: AbstractConnection, name: str, *, declare: bool)
     except ChannelPreconditionFailed as refusal:
         return [f"exchange {name} is not a durable topic exchange ({_told(refusal)})"]
     except ChannelAccessRefused:
-        return [f"exchange {name} cannot be declared: no permission (set rabbitmq.declare=false?)"]
+        return [f"exchange {name} {_NOT_ALLOWED[declare]}"]
     return []
 
 
@@ -134,15 +140,7 @@ async def _queue(connection: AbstractConnection, queue: Queue, *, declare: bool)
     except ChannelPreconditionFailed as refusal:
         return [f"queue {queue.name} can lose messages: {_told(refusal)}"]
     except ChannelAccessRefused:
-        if declare:
-            return [
-                f"queue {queue.name} cannot be declared: no permission "
-                "(set rabbitmq.declare=false?)"
-            ]
-        return [
-            f"queue {queue.name} cannot be checked: its arguments are compared only for a user "
-            "that has the configure permission on it"
-        ]
+        return [f"queue {queue.name} {_NOT_ALLOWED[declare]}"]
     return []
 
 

@@ -121,8 +121,12 @@ def upgrade() -> None:
 def _index(
     name: str, table: str, columns: list[str], *, where: str | None = None, unique: bool = False
 ) -> None:
-    condition = {} if where is None else {
-        "sqlite_where": sa.text(where),
-        "postgresql_where": sa.text(where),
-    }
-    op.create_index(name, table, columns, unique=unique, **condition)
+    condition = None if where is None else sa.text(where)
+    op.create_index(
+        name,
+        table,
+        columns,
+        unique=unique,
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
