@@ -6,6 +6,7 @@ is done the message has served its purpose: whatever happens later, the ledger t
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from worker.core.answers import Attempt
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from worker.flows.in_hand import InHand
     from worker.flows.ports import Announcer, Now, Observer, Shelf
     from worker.flows.submit import Submission
+
+_log = logging.getLogger(__name__)
 
 _REUSED = Bury(
     DeadReason.MESSAGE_ID_REUSED,
@@ -103,11 +106,23 @@ class Intake:
             except StepRefused:
                 return self._buried(message.provider, DeadReason.INVALID, _NOT_STORABLE)
             if taken.is_new:
-                self._begun(taken.held, decision)
+                self._observer.request(message.provider, "taken")
+                self._told(taken.held, decision)
                 if not taken.held.withdrawal.is_finished:
-                    await self._submission.run(taken.held, doubt_before=False)
+                    await self._submit(taken.held)
                 return ACCEPT
         return self._known(taken.held, same=taken.same)
+
+    async def _submit(self, held: Held) -> None:
+        try:
+            await self._submission.run(held, doubt_before=False)
+        except Exception as error:  # noqa: BLE001
+            # The intent is committed: the message has served, and the due time takes it from here.
+            _log.error(
+                "submission broke off",
+                extra={"message_id": held.withdrawal.order.message_id},
+                exc_info=None if isinstance(error, LedgerUnavailable) else error,
+            )
 
     async def _refuse(self, message: Misread) -> Settlement:
         message_id = message.context.message_id
@@ -122,14 +137,13 @@ class Intake:
         except StepRefused:
             return self._buried(None, message.reason, message.detail)
         if taken.is_new:
-            self._begun(taken.held, decision)
+            self._told(taken.held, decision)
         elif not (taken.same and _was_invalid(taken.held)):
             # Known, and valid when it came first: a setting has changed since, not the request.
             return self._known(taken.held, same=taken.same)
         return self._buried(None, message.reason, message.detail)
 
-    def _begun(self, held: Held, decision: Decision) -> None:
-        self._observer.request(held.withdrawal.order.provider, "taken")
+    def _told(self, held: Held, decision: Decision) -> None:
         for change in decision.changes:
             self._observer.changed(held.withdrawal, change)
         self._announcer.told(held.row)

@@ -72,16 +72,13 @@ class GroupCommitter:
         try:
             results = await self._transaction([step for step, _ in group])
         except (IntegrityError, DataError) as error:
-            if len(group) == 1:
-                _fail(group, StepRefused(type(error).__name__))
-                return
-            # One member's content is at fault, and nobody knows whose: each on its own, so that a
-            # bad step harms no other.
-            for member in group:
-                await self._commit([member])
+            await self._isolate(group, StepRefused(type(error).__name__))
         except (SQLAlchemyError, OSError, TimeoutError) as error:
-            await self._drop_connection()
             _fail(group, LedgerUnavailable(_told(error)))
+            await self._drop_connection()
+        except Exception as error:  # noqa: BLE001
+            # A bug that one step sets off is told to that step's caller alone.
+            await self._isolate(group, error)
         except BaseException:
             _fail(group, LedgerUnavailable("the ledger's writer stopped"))
             raise
@@ -89,6 +86,16 @@ class GroupCommitter:
             for (_, result), value in zip(group, results, strict=True):
                 if not result.done():
                     result.set_result(value)
+
+    async def _isolate(
+        self, group: list[tuple[Any, asyncio.Future[Any]]], error: Exception
+    ) -> None:
+        """Commit each member on its own: one is at fault, and it must harm no other."""
+        if len(group) == 1:
+            _fail(group, error)
+            return
+        for member in group:
+            await self._commit([member])
 
     async def _transaction(self, steps: list[Any]) -> list[Any]:
         begun = perf_counter()
@@ -104,7 +111,8 @@ class GroupCommitter:
     async def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(SQLAlchemyError, OSError, TimeoutError):
+            # Whatever a broken connection raises while it is thrown away, the writer goes on.
+            with suppress(Exception):
                 async with asyncio.timeout(1):
                     await connection.invalidate()
                     await connection.close()

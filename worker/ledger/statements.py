@@ -243,7 +243,8 @@ async def _record(
         .order_by(withdrawals.c.id)
         .with_for_update()
     )
-    current = dict(versions.tuples())
+    # .all(): a result has keys(), so dict() alone would take it for a mapping.
+    current = dict(versions.tuples().all())
     changed = []
     for index, step in steps:
         row, version = step.held.row, step.held.version

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import aio_pika
 from yarl import URL
 
-from worker.rabbitmq import failures
+from worker.rabbitmq import failures, tolerance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,6 +28,8 @@ _RECONNECT_SECONDS: Final = 0.25
 #: A connection that stood this long counts as good: the next loss starts with a short pause.
 _STABLE_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 3.0
+
+tolerance.install()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from worker.flows.settlement import Accept, Bury, Return, Settlement
 from worker.rabbitmq import failures, topology
 from worker.rabbitmq.connection import keep_connected
 from worker.rabbitmq.dead_letters import dead_letter
+from worker.rabbitmq.tolerance import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,6 +35,9 @@ _log = logging.getLogger(__name__)
 POISON_AFTER: Final = 5
 #: So many message ids are remembered for counting; more hostile ids than this start from one again.
 _COUNTED_AT_MOST: Final = 10_000
+_UNREADABLE: Final = Bury(
+    DeadReason.MALFORMED, "properties: expected AMQP properties whose texts are UTF-8"
+)
 _UNSAFE_RETRY_SECONDS: Final = 5.0
 
 
@@ -161,7 +165,7 @@ class Consumer:
 
     async def _carry_out(self, message: AbstractIncomingMessage) -> None:
         try:
-            settlement = await self._handle(envelope(message))
+            settlement = await self._carried_out(message)
         except Exception:  # noqa: BLE001
             # A bug that one message sets off must harm no other: it is tried again a few times.
             settlement = self._failed(message)
@@ -173,6 +177,11 @@ class Consumer:
         except failures.AWAY:
             # The broker will deliver it again; what was done is in the ledger.
             _log.info("late settlement", extra={"settlement": type(settlement).__name__})
+
+    async def _carried_out(self, message: AbstractIncomingMessage) -> Settlement:
+        if UNREADABLE in message.headers:
+            return _UNREADABLE
+        return await self._handle(envelope(message))
 
     async def _settle(self, message: AbstractIncomingMessage, settlement: Settlement) -> None:
         match settlement:

@@ -15,7 +15,7 @@ from worker.core.events import moment
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
-    from pamqp.common import FieldTable
+    from pamqp.common import FieldTable, FieldValue
 
     from worker.core.messages import DeadReason
     from worker.rabbitmq.publisher import Publisher
@@ -36,7 +36,7 @@ async def dead_letter(
     Raises PublishUnconfirmed or PublishUnroutable; then the original must not be acknowledged.
     """
     headers: FieldTable = {
-        _ACTED_ON.get(name, name): value for name, value in message.headers.items()
+        _ACTED_ON.get(name, name): _encodable(value) for name, value in message.headers.items()
     }
     headers |= {
         "x-reason": reason.value,
@@ -45,7 +45,7 @@ async def dead_letter(
         "x-origin-queue": origin,
     }
     if message.expiration is not None:
-        headers["x-original-expiration"] = str(message.expiration)
+        headers["x-original-expiration"] = str(round(message.expiration * 1000))
     if message.user_id:
         headers["x-original-user-id"] = message.user_id
     kind = Basic.Properties if message.message_id else _WithoutMessageId
@@ -63,6 +63,19 @@ async def dead_letter(
         app_id=message.app_id,
     )
     await publisher.dead_letter(message.routing_key or origin, message.body, copy)
+
+
+def _encodable(value: FieldValue) -> FieldValue:
+    """Return a header's value so that it can be sent: the library reads bytes, but writes none."""
+    match value:
+        case bytes():
+            return bytearray(value)
+        case dict():
+            return {name: _encodable(inner) for name, inner in value.items()}
+        case list():
+            return [_encodable(inner) for inner in value]
+        case _:
+            return value
 
 
 class _WithoutMessageId(Basic.Properties):
