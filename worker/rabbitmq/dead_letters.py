@@ -44,7 +44,7 @@ async def dead_letter(
         "x-dead-lettered-at": moment(datetime.now(UTC)),
         "x-origin-queue": origin,
     }
-    if message.expiration is not None:
+    if isinstance(message.expiration, int | float):
         headers["x-original-expiration"] = str(round(message.expiration * 1000))
     if message.user_id:
         headers["x-original-user-id"] = message.user_id

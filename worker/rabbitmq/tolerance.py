@@ -29,7 +29,7 @@ _FIXED_PART: Final = 12
 def install() -> None:
     """Make the decoding tolerant; doing so again changes nothing."""
     decode.METHODS["shortstr"] = _short_str
-    ContentHeader.unmarshal = _unmarshal  # type: ignore[method-assign]
+    ContentHeader.unmarshal = _unmarshal  # type: ignore[method-assign, assignment]
 
 
 def _unmarshal(header: ContentHeader, data: bytes) -> None:
