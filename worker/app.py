@@ -33,7 +33,7 @@ from worker.ledger.engine import is_sqlite, sole_worker
 from worker.ledger.migrate import migrate, require_schema
 from worker.ledger.store import HEARTBEAT, Ledger, open_ledger
 from worker.metrics import Metrics
-from worker.providers.bluum import Bluum
+from worker.providers.bluum import Bluum, BluumRequest
 from worker.providers.http import Line
 from worker.providers.pace import Pace
 from worker.rabbitmq.connection import Broker
@@ -43,13 +43,17 @@ from worker.rabbitmq.publisher import Publisher
 from worker.rabbitmq.topology import OWN_QUEUES, REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from config.settings import Settings
+    from worker.core.requests import Request
     from worker.providers.contract import Provider
 
 _log = logging.getLogger(__name__)
+
+#: The request shape of every provider this release knows, enabled here or not.
+SHAPES: Final[Mapping[str, type[Request]]] = {"bluum": BluumRequest}
 
 _STOCK_SECONDS: Final = 10.0
 _LAG_CHECK_SECONDS: Final = 1.0

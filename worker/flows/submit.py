@@ -92,15 +92,22 @@ class Submission:
         withdrawal = replace(held.withdrawal, in_doubt=doubt_before)
         soon = replace(withdrawal, due_at=self._now() + self._patience.throttled)
         run = _Run(held, withdrawal, Decision(soon))
+        wait = await self._try(run)
+        if wait is not None and self._tries > 1:
+            await self._sleep(max(0.0, wait.total_seconds()))
+            await self._retry(run)
+        await self._commit(run)
+
+    async def _retry(self, run: _Run) -> None:
+        """Try again a few times, waiting in between as each answer says."""
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._tries),
+            stop=stop_after_attempt(self._tries - 1),
             retry=retry_if_result(lambda wait: wait is not None),
             wait=_wait_told,
             sleep=self._sleep,
             retry_error_callback=lambda _state: None,
         )
         await retrying(self._try, run)
-        await self._commit(run)
 
     async def _try(self, run: _Run) -> timedelta | None:
         """Make one call; return the wait before the next, or None when none is to follow."""

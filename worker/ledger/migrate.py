@@ -50,6 +50,10 @@ async def require_schema(url: str) -> None:
     A schema that is newer than this release is accepted: steps only add, so that old and new
     workers run side by side during an update.
     """
+    if is_sqlite(url) and not Path(address(url).database or "").exists():
+        # Connecting would make the file: looking must change nothing.
+        message = f"there is no ledger at {address(url).database} yet: start the worker, or migrate"
+        raise SchemaOutdated(message)
     before, wanted = await _with_connection(url, lambda c: (_revision(c), _head()))
     known = {step.revision for step in _scripts().walk_revisions()}
     if before is None or (before in known and before != wanted):

@@ -1,0 +1,116 @@
+"""`check`: settings, broker, ledger and credentials, a line each; what is wrong, how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from config.logging import configure_logging
+from worker.app import broker_of, open_providers
+from worker.cli.settings import FAILED, settings_or_exit
+from worker.flows.ports import LedgerUnavailable
+from worker.ledger.engine import is_sqlite
+from worker.ledger.migrate import SchemaOutdated, require_schema
+from worker.metrics import Metrics
+from worker.rabbitmq import failures, topology
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of one thing; `mend` says what to do when it does not hold."""
+
+    name: str
+    holds: bool
+    detail: str
+    mend: str = ""
+
+
+def check(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for scripts.")] = False,
+) -> None:
+    """Check that the worker could do its work from here. Changes nothing anywhere.
+
+    Exit codes: 0 all is well, 1 something is not, 2 the settings cannot be used.
+    """
+    settings = settings_or_exit()
+    configure_logging("CRITICAL", "console")
+    findings = asyncio.run(_findings(settings))
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok  ' if finding.holds else 'FAIL'} {finding.name}: {finding.detail}")
+            if finding.mend and not finding.holds:
+                typer.echo(f"     {finding.mend}")
+    if not all(finding.holds for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+async def _findings(settings: Settings) -> list[Finding]:
+    return [
+        Finding("settings", holds=True, detail="usable"),
+        await _broker(settings),
+        await _ledger(settings),
+        *await _credentials(settings),
+    ]
+
+
+async def _broker(settings: Settings) -> Finding:
+    try:
+        async with broker_of(settings).connect("check") as connection:
+            await topology.ensure(connection, declare=False)
+    except topology.TopologyUnsafe as unsafe:
+        missing = all("missing" in problem for problem in unsafe.problems)
+        if missing and settings.rabbitmq.declare:
+            return Finding("broker", holds=True, detail="reached; `run` will declare the topology")
+        mend = "declare what is missing, or delete what has other arguments and let `run` declare"
+        return Finding("broker", holds=False, detail=str(unsafe), mend=mend)
+    except failures.AWAY as error:
+        mend = "is WORKER_RABBITMQ__URL right, user and vhost included, and the broker up?"
+        return Finding("broker", holds=False, detail=f"{type(error).__name__}", mend=mend)
+    return Finding("broker", holds=True, detail="reached; no path on which a message could be lost")
+
+
+async def _ledger(settings: Settings) -> Finding:
+    url = settings.ledger.url.get_secret_value()
+    try:
+        await require_schema(url)
+    except SchemaOutdated as outdated:
+        if is_sqlite(url):
+            return Finding("ledger", holds=True, detail="`run` will make or update the file")
+        return Finding("ledger", holds=False, detail=str(outdated))
+    except LedgerUnavailable as error:
+        mend = "is WORKER_LEDGER__URL right, and the database up?"
+        return Finding("ledger", holds=False, detail=str(error), mend=mend)
+    return Finding("ledger", holds=True, detail="reached, its schema is up to date")
+
+
+async def _credentials(settings: Settings) -> list[Finding]:
+    findings = []
+    async with AsyncExitStack() as stack:
+        metrics = Metrics(version=version("withdrawals-worker"))
+        providers = await open_providers(settings, metrics, stack, now=lambda: datetime.now(UTC))
+        for name, provider in providers.items():
+            prefix = f"WORKER_{name.upper()}__"
+            match await provider.try_credentials():
+                case True:
+                    found = Finding(name, holds=True, detail="credentials accepted")
+                case False:
+                    mend = f"are {prefix}API_KEY and {prefix}API_SECRET those of this environment?"
+                    found = Finding(name, holds=False, detail="credentials refused", mend=mend)
+                case None:
+                    mend = f"is {prefix}BASE_URL right, and reachable from here?"
+                    found = Finding(name, holds=False, detail="no usable answer", mend=mend)
+            findings.append(found)
+    return findings

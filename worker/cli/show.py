@@ -1,0 +1,118 @@
+"""`show`: all that the ledger knows of one request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.settings import FAILED, failing, settings_or_exit
+from worker.core.events import moment
+from worker.ledger.migrate import require_schema
+from worker.ledger.rows import moment as from_micros
+from worker.ledger.store import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from worker.ledger.store import History
+
+_TIMES = frozenset({"started_at", "ended_at", "at", "created_at", "published_at"})
+
+
+def show(
+    message_id: Annotated[str, typer.Argument(help="The request's message id.")],
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document, for scripts.")
+    ] = False,
+) -> None:
+    """Show a request's state, its create calls, its history and its events.
+
+    Reads beside a running worker. What the provider wrote in free text stays in the ledger.
+    """
+    settings = settings_or_exit(need_provider=False)
+    with failing():
+        history = asyncio.run(_history(settings.ledger.url.get_secret_value(), message_id))
+    if history is None:
+        typer.echo(f"no request with the message id {message_id} is in the ledger", err=True)
+        raise typer.Exit(FAILED)
+    document = _document(history)
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        _print(document)
+
+
+async def _history(url: str, message_id: str) -> History | None:
+    await require_schema(url)
+    ledger = Ledger(url)
+    try:
+        return await ledger.history(message_id)
+    finally:
+        await ledger.close()
+
+
+def _document(history: History) -> dict[str, Any]:
+    withdrawal = history.held.withdrawal
+    order = withdrawal.order
+    reason = withdrawal.reason
+    return {
+        "message_id": order.message_id,
+        "status": withdrawal.status.value,
+        "provider": order.provider,
+        "withdrawal_id": withdrawal.withdrawal_id,
+        "provider_status": withdrawal.provider_status,
+        "reason": None if reason is None else f"{reason.code.value}: {reason.message}",
+        "party_id": order.party_id,
+        "amount": None if order.amount is None else f"{order.amount:.2f}",
+        "currency": order.currency,
+        "method": order.method,
+        "idempotency_key": order.idempotency_key,
+        "correlation_id": order.correlation_id,
+        "outcome_unknown": withdrawal.in_doubt,
+        "taken_at": _written(order.taken_at),
+        "changed_at": _written(withdrawal.changed_at),
+        "first_attempt_at": _written(withdrawal.first_attempt_at),
+        "next_step_due_at": _written(withdrawal.due_at),
+        "attempts": _rows(history.attempts),
+        "transitions": _rows(history.transitions),
+        "events": _rows(history.events),
+    }
+
+
+def _rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            name: _written(from_micros(value)) if name in _TIMES else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
+
+
+def _written(at: datetime | None) -> str | None:
+    return None if at is None else moment(at)
+
+
+def _print(document: Mapping[str, Any]) -> None:
+    """Print facts as two columns and each record as one line; what is empty is left out."""
+    for name, value in document.items():
+        if not isinstance(value, list):
+            typer.echo(f"{name.replace('_', ' '):18} {'-' if value is None else value}")
+    for name, first in (
+        ("attempts", "number"),
+        ("transitions", "sequence"),
+        ("events", "sequence"),
+    ):
+        typer.echo(f"\n{name}" if document[name] else f"\nno {name}")
+        for row in document[name]:
+            words = [
+                f"{column}={value}"
+                for column, value in row.items()
+                if column != first and value not in {None, False}
+            ]
+            typer.echo(f"  {row[first]:>3}  {'  '.join(words)}")

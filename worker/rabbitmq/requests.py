@@ -1,0 +1,50 @@
+"""Publishing a request message, as upstream services do: confirmed, and only where a queue takes it.
+
+For the command line and the demo; the worker itself publishes no requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aio_pika
+from aiormq.exceptions import PublishError
+
+from worker.flows.ports import PublishUnconfirmed, PublishUnroutable
+from worker.rabbitmq import failures
+from worker.rabbitmq.topology import COMMANDS_EXCHANGE, REQUEST_KEY
+
+if TYPE_CHECKING:
+    from worker.rabbitmq.connection import Broker
+
+
+async def publish_request(
+    broker: Broker,
+    body: bytes,
+    *,
+    message_id: str,
+    correlation_id: str | None = None,
+    reply_to: str | None = None,
+) -> None:
+    """Publish one request; returns once the broker has confirmed that a queue holds it.
+
+    Raises PublishUnroutable when no queue takes it (the worker's topology is not declared), and
+    PublishUnconfirmed when the broker did not confirm: publish it again, with the same id.
+    """
+    seconds = broker.publish_timeout.total_seconds()
+    message = aio_pika.Message(
+        body,
+        message_id=message_id,
+        correlation_id=correlation_id,
+        reply_to=reply_to,
+        content_type="application/json",
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    )
+    try:
+        async with broker.connect("submit") as connection:
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            exchange = await channel.get_exchange(COMMANDS_EXCHANGE, ensure=True)
+            await exchange.publish(message, REQUEST_KEY, mandatory=True, timeout=seconds)
+    except PublishError as returned:
+        raise PublishUnroutable(COMMANDS_EXCHANGE) from returned
+    except failures.AWAY as error:
+        raise PublishUnconfirmed(type(error).__name__) from error
