@@ -54,7 +54,7 @@ walls: venv ## Check who imports whom
 	$(BIN)/lint-imports
 
 bench: venv ## Measure how many requests a second go through
-	$(BIN)/python tests/bench/throughput.py
+	$(BIN)/python -m tests.bench.throughput
 
 lock: ## Pin what pyproject.toml asks for (UPGRADE=--upgrade for the newest)
 	@command -v uv >/dev/null || { echo "uv is needed for this: pipx install uv"; exit 1; }

@@ -83,7 +83,7 @@ class Rabbitmq(_Group):
     publish_timeout: Duration = Field(
         default=timedelta(seconds=10),
         gt=timedelta(0),
-        le=timedelta(minutes=2),
+        le=timedelta(seconds=30),
         description="How long the broker may take to confirm an event. After it the event is "
         "published again, with the same id.",
     )

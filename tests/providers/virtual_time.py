@@ -1,5 +1,7 @@
-"""An event loop in which waiting takes no time: when nothing is ready, its clock jumps to the next
-timer. What depends on time alone is then exact, on a busy machine too.
+"""An event loop in which waiting takes no time.
+
+When nothing is ready, its clock jumps to the next timer. What depends on time alone is then exact,
+on a busy machine too.
 
 For code without sockets: nothing that happens outside is waited for."""
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Idle(selectors.SelectSelector):
+class _Idle(selectors.DefaultSelector):
     """Tells how long a loop would sleep, and does not sleep."""
 
     slept = 0.0
@@ -30,17 +32,24 @@ class _Idle(selectors.SelectSelector):
 
 class _VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
-        self._idle = _Idle()
-        super().__init__(self._idle)
+        self.idle = _Idle()
+        super().__init__(self.idle)
 
     def time(self) -> float:
-        return self._idle.slept
+        return self.idle.slept
 
 
 def run(story: Coroutine[Any, Any, T]) -> T:
     """Run a story in virtual time, which begins at 0."""
     with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
         return runner.run(story)
+
+
+def stall(seconds: float) -> None:
+    """Let the loop be busy for so long: everything that is due meanwhile comes late."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, _VirtualLoop)
+    loop.idle.slept += seconds
 
 
 def now() -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from worker.cli import check, run, show, submit
+from worker.cli import check, demo, run, show, submit
 from worker.cli.simulate import simulate
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run.run)
+app.command()(demo.demo)
 app.command()(check.check)
 app.command()(run.migrate)
 app.command()(submit.submit)

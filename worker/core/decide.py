@@ -9,7 +9,8 @@ refusal that follows silence is not final either: the silent attempt may have su
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -25,7 +26,6 @@ from worker.core.answers import (
 )
 from worker.core.withdrawal import (
     MOVES,
-    TERMINAL,
     Reason,
     ReasonCode,
     Status,
@@ -34,14 +34,16 @@ from worker.core.withdrawal import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from worker.core.answers import ListAnswer
     from worker.core.lookup import Candidates
     from worker.core.schedule import Patience
 
-#: How many look-ups in a row, a settling delay apart, must find nothing before it counts as nothing.
-EMPTY_LOOKUPS_NEEDED: Final = 2
+#: So many look-ups in a row, a settling delay apart, must find nothing before it counts as nothing.
+#: The first may come right after the last call left: one delay is for that call still to execute,
+#: another for the list to show it.
+EMPTY_LOOKUPS_NEEDED: Final = 3
 
 _WHY_ENDED: Final = {
     Status.FAILED: ReasonCode.FAILED_AT_PROVIDER,
@@ -114,11 +116,11 @@ class Permit:
     party_id: str
     body: bytes = field(repr=False)
     valid_until: datetime
-    _made_by: object = field(repr=False, compare=False)
+    made_by: InitVar[object]
 
-    def __post_init__(self) -> None:
-        """Refuse a permit that did not come from `permit`."""
-        if self._made_by is not _PERMITS:
+    def __post_init__(self, made_by: object) -> None:
+        """Refuse a permit that did not come from `permit`, be it a changed copy of one that did."""
+        if made_by is not _PERMITS:
             message = "a permit to create is made by worker.core.decide.permit alone"
             raise TypeError(message)
 
@@ -128,12 +130,8 @@ _PERMITS: Final = object()
 
 def take_in(withdrawal: Withdrawal, *, now: datetime) -> Decision:
     """Begin the life of a request: `received`, with its first create call intended at `now`."""
-    return _move(
-        replace(_intended(withdrawal, now=now), due_at=now),
-        Status.RECEIVED,
-        cause=Cause.INTAKE,
-        now=now,
-    )
+    begun = replace(_intended(withdrawal, now=now), due_at=now)
+    return _move(withdrawal, begun, cause=Cause.INTAKE, now=now)
 
 
 def refuse_at_the_door(withdrawal: Withdrawal, reason: Reason, *, now: datetime) -> Decision:
@@ -143,16 +141,16 @@ def refuse_at_the_door(withdrawal: Withdrawal, reason: Reason, *, now: datetime)
 
 def next_step(withdrawal: Withdrawal, *, now: datetime, patience: Patience) -> Step:
     """Tell what may be done next with a withdrawal; the only source of `Step.CREATE`."""
-    if withdrawal.is_finished or withdrawal.status is Status.UNRESOLVED:
+    if withdrawal.is_at_rest:
         return Step.REST
     if withdrawal.withdrawal_id is not None:
         return Step.LOOK
-    too_late = withdrawal.order.not_after is not None and now > withdrawal.order.not_after
+    too_late = _is_too_late(withdrawal, now=now)
     if not withdrawal.in_doubt:
         return Step.EXPIRE if too_late else Step.CREATE
     if too_late or withdrawal.held_refusal is not None:
         return Step.LOOKUP
-    return Step.CREATE if now < _forgotten_at(withdrawal, patience.window) else Step.LOOKUP
+    return Step.CREATE if _is_remembered(withdrawal, now=now, patience=patience) else Step.LOOKUP
 
 
 def intend(withdrawal: Withdrawal, *, now: datetime) -> Decision:
@@ -163,20 +161,17 @@ def intend(withdrawal: Withdrawal, *, now: datetime) -> Decision:
 def permit(held: Held, *, now: datetime, patience: Patience) -> Permit | None:
     """Give the right to call create, or None when it must not be called (any more).
 
-    `held` must be the committed intent: in doubt, with the time of its first attempt. This is the
-    one place where the horizon of the provider's memory is checked; there is no way round it,
-    since a provider's `create` takes a `Permit` and nothing else makes one.
+    `held` must be the committed intent: in doubt, with the time of its first attempt. There is no
+    way round the horizon of the provider's memory, since a provider's `create` takes a `Permit` and
+    nothing else makes one.
     """
     withdrawal = held.withdrawal
-    order = withdrawal.order
-    if not withdrawal.in_doubt or withdrawal.first_attempt_at is None or order.party_id is None:
+    order, first_at = withdrawal.order, withdrawal.first_attempt_at
+    if not withdrawal.in_doubt or first_at is None or order.party_id is None:
         return None
     if next_step(withdrawal, now=now, patience=patience) is not Step.CREATE:
         return None
-    # A clock that went back must not make an old key look young.
-    if now < withdrawal.first_attempt_at - patience.settling:
-        return None
-    valid_until = _forgotten_at(withdrawal, patience.window)
+    valid_until = first_at + patience.window
     if order.not_after is not None:
         valid_until = min(valid_until, order.not_after)
     return Permit(order.idempotency_key, order.party_id, order.body, valid_until, _PERMITS)
@@ -204,21 +199,18 @@ def decide_create(
             return _end(withdrawal, reason, cause=Cause.CREATE, now=now)
         case Refused(reason=reason):
             # An earlier attempt may have succeeded: this refusal is kept until the list has spoken.
-            held = replace(withdrawal, held_refusal=reason, empty_lookups=0)
-            return _later(held, patience.settling, now=now)
-        case Conflicted():
-            held = replace(
-                withdrawal, in_doubt=True, held_refusal=_conflict(answer), empty_lookups=0
-            )
-            return _later(held, patience.settling, now=now)
-        case Unclear(retry_after=retry_after):
+            return _later(replace(withdrawal, held_refusal=reason), patience.settling, now=now)
+        case Conflicted(trace=trace):
+            unknown = Reason(ReasonCode.OUTCOME_UNKNOWN, trace.provider_code)
+            doubted = replace(withdrawal, in_doubt=True, held_refusal=unknown)
+            return _later(doubted, patience.settling, now=now)
+        case Unclear():
             # The turn counts attempts, so a withdrawal that is tried for hours is tried rarely.
             wait = patience.retries.delay(withdrawal.attempts - 1, chance=chance)
-            return _later(replace(withdrawal, in_doubt=True), _longer(wait, retry_after), now=now)
-        case Throttled(retry_after=retry_after):
-            return _later(withdrawal, _longer(patience.throttled, retry_after), now=now)
-        case Denied():
-            return _later(withdrawal, patience.denied, now=now)
+            wait = max(wait, _asked_for(answer, patience))
+            return _later(replace(withdrawal, in_doubt=True), wait, now=now)
+        case Throttled() | Denied():
+            return _later(withdrawal, _asked_for(answer, patience), now=now)
         case _:  # pragma: no cover
             assert_never(answer)
 
@@ -231,24 +223,10 @@ def decide_look(
     Only the provider's word about its state moves it. A refused or failed look says nothing about
     the money: it is repeated on the same growing schedule.
     """
-    match answer:
-        case Reported():
-            return _follow(
-                withdrawal, answer, Cause.LOOK, now=now, patience=patience, chance=chance
-            )
-        case Refused() | Conflicted():
-            retry_after = None
-        case Unclear(retry_after=retry_after):
-            pass
-        case Throttled(retry_after=retry_after):
-            retry_after = _longer(patience.throttled, retry_after)
-        case Denied():
-            retry_after = patience.denied
-        case _:  # pragma: no cover
-            assert_never(answer)
-    wait = patience.looks.delay(withdrawal.looks, chance=chance)
-    looked = replace(withdrawal, looks=withdrawal.looks + 1)
-    return _later(looked, _longer(wait, retry_after), now=now)
+    if isinstance(answer, Reported) and answer.withdrawal_id == withdrawal.withdrawal_id:
+        return _follow(withdrawal, answer, Cause.LOOK, now=now, patience=patience, chance=chance)
+    # A word about another withdrawal says nothing about this one either.
+    return _look_again(withdrawal, answer, now=now, patience=patience, chance=chance)
 
 
 def decide_lookup(
@@ -263,21 +241,14 @@ def decide_lookup(
     """Say what follows from a look through the provider's list for a withdrawal in doubt.
 
     `found` are the entries that can be this withdrawal and belong to no other row. Exactly one is
-    adopted, several (or likeness alone) need a person, none counts only when it was none twice, a
-    settling delay apart. A refused or failed look-up is never final.
+    adopted, several (or likeness alone) need a person, none counts only when it was none three
+    times, a settling delay apart. A refused or failed look-up is never final.
     """
-    match answer:
-        case Listed():
-            pass
-        case Refused() | Unclear() | Throttled() | Denied():
-            wait = patience.looks.delay(withdrawal.looks, chance=chance)
-            looked = replace(withdrawal, looks=withdrawal.looks + 1)
-            return _later(looked, _longer(wait, getattr(answer, "retry_after", None)), now=now)
-        case _:  # pragma: no cover
-            assert_never(answer)
+    if not isinstance(answer, Listed):
+        return _look_again(withdrawal, answer, now=now, patience=patience, chance=chance)
     if len(found.ours) == 1:
-        ours = replace(withdrawal, empty_lookups=0)
-        return _follow(ours, found.ours[0], Cause.LOOKUP, now=now, patience=patience, chance=chance)
+        ours = found.ours[0]
+        return _follow(withdrawal, ours, Cause.LOOKUP, now=now, patience=patience, chance=chance)
     if found.ids:
         return park(withdrawal, Reason(ReasonCode.SEVERAL_CANDIDATES), now=now)
     return _found_nothing(withdrawal, now=now, patience=patience)
@@ -285,25 +256,24 @@ def decide_lookup(
 
 def park(withdrawal: Withdrawal, reason: Reason, *, now: datetime) -> Decision:
     """Leave a withdrawal to a person: `unresolved`, and nothing more is done by itself."""
-    parked = replace(withdrawal, reason=reason, due_at=None)
-    return _move(parked, Status.UNRESOLVED, cause=Cause.LOOKUP, now=now)
+    parked = replace(withdrawal, status=Status.UNRESOLVED, reason=reason)
+    return _move(withdrawal, parked, cause=Cause.LOOKUP, now=now)
 
 
 def _found_nothing(withdrawal: Withdrawal, *, now: datetime, patience: Patience) -> Decision:
     seen = replace(withdrawal, empty_lookups=withdrawal.empty_lookups + 1)
-    if seen.empty_lookups < EMPTY_LOOKUPS_NEEDED:
+    if seen.empty_lookups < EMPTY_LOOKUPS_NEEDED or seen.is_at_rest:
         return _later(seen, patience.settling, now=now)
-    too_late = seen.order.not_after is not None and now > seen.order.not_after
-    if seen.held_refusal is not None and seen.held_refusal.code is ReasonCode.OUTCOME_UNKNOWN:
+    refusal = seen.held_refusal
+    if refusal is not None and refusal.code is ReasonCode.OUTCOME_UNKNOWN:
         # The provider says that it knows the key, yet lists nothing: only a person can tell.
-        return park(seen, seen.held_refusal, now=now)
-    if seen.held_refusal is not None:
-        return _end(seen, seen.held_refusal, cause=Cause.LOOKUP, now=now)
-    if too_late:
+        return park(seen, refusal, now=now)
+    if refusal is not None:
+        return _end(seen, refusal, cause=Cause.LOOKUP, now=now)
+    if _is_too_late(seen, now=now):
         return _end(seen, Reason(ReasonCode.EXPIRED), cause=Cause.LOOKUP, now=now)
-    # It never arrived, and the provider has forgotten the key: a fresh attempt begins.
-    fresh = replace(seen, in_doubt=False, first_attempt_at=None, empty_lookups=0)
-    return _later(fresh, patience.settling * 0, now=now)
+    # It never arrived, and the provider has forgotten the key: a fresh attempt begins at once.
+    return Decision(replace(seen, in_doubt=False, first_attempt_at=None, due_at=now))
 
 
 def _follow(
@@ -315,43 +285,75 @@ def _follow(
     patience: Patience,
     chance: float,
 ) -> Decision:
+    """Take over what the provider says of a withdrawal that it holds, and look again later."""
+    status = reported.status
+    moves = status is not None and status in MOVES[withdrawal.status]
+    # The looks grow rarer only as long as nothing happens.
+    turn = withdrawal.looks if cause is Cause.LOOK and not moves else 0
     known = replace(
         withdrawal,
         withdrawal_id=reported.withdrawal_id,
         provider_status=reported.provider_status,
         in_doubt=False,
         held_refusal=None,
+        empty_lookups=0,
+        looks=turn + 1,
     )
-    status = reported.status
-    moves = status is not None and status in MOVES[withdrawal.status]
-    looks = 0 if moves or cause is not Cause.LOOK else withdrawal.looks
-    wait = patience.looks.delay(looks, chance=chance)
-    known = replace(known, looks=looks + 1, due_at=now + wait)
+    later = _later(known, patience.looks.delay(turn, chance=chance), now=now)
     if status is None or not moves:
-        return Decision(known)
-    return _move(replace(known, reason=_reason_of(status, reported)), status, cause=cause, now=now)
-
-
-def _reason_of(status: Status, reported: Reported) -> Reason | None:
+        return later
     code = _WHY_ENDED.get(status)
-    return None if code is None else Reason(code, reported.trace.provider_code)
+    reason = None if code is None else Reason(code, reported.trace.provider_code)
+    moved = replace(later.withdrawal, status=status, reason=reason)
+    return _move(withdrawal, moved, cause=cause, now=now)
 
 
-def _conflict(answer: Conflicted) -> Reason:
-    return Reason(ReasonCode.OUTCOME_UNKNOWN, answer.trace.provider_code)
+def _look_again(
+    withdrawal: Withdrawal, answer: Answer, *, now: datetime, patience: Patience, chance: float
+) -> Decision:
+    """Nothing was learnt: look again later, the later the more often it was in vain."""
+    wait = patience.looks.delay(withdrawal.looks, chance=chance)
+    looked = replace(withdrawal, looks=withdrawal.looks + 1)
+    return _later(looked, max(wait, _asked_for(answer, patience)), now=now)
 
 
-def _move(withdrawal: Withdrawal, status: Status, *, cause: Cause, now: datetime) -> Decision:
-    """Move to `status` (which the table allows) and say so under the next sequence number."""
-    first = withdrawal.sequence == 0
-    moved = replace(withdrawal, status=status, sequence=withdrawal.sequence + 1, changed_at=now)
-    if status in TERMINAL:
-        moved = replace(moved, due_at=None)
+def _asked_for(answer: Answer, patience: Patience) -> timedelta:
+    """Tell for how long an answer wants us to keep away."""
+    match answer:
+        case Unclear(retry_after=wait):
+            return wait or timedelta(0)
+        case Throttled(retry_after=wait):
+            return max(patience.throttled, wait or timedelta(0))
+        case Denied():
+            return patience.denied
+        case Reported() | Refused() | Conflicted():
+            return timedelta(0)
+        case _:  # pragma: no cover
+            assert_never(answer)
+
+
+def _end(withdrawal: Withdrawal, reason: Reason, *, cause: Cause, now: datetime) -> Decision:
+    ended = replace(
+        withdrawal, status=Status.REJECTED, reason=reason, in_doubt=False, held_refusal=None
+    )
+    return _move(withdrawal, ended, cause=cause, now=now)
+
+
+def _move(before: Withdrawal, after: Withdrawal, *, cause: Cause, now: datetime) -> Decision:
+    """Take a step that the table allows, and say so under the next sequence number.
+
+    A move that the table does not allow moves nothing.
+    """
+    is_first = before.sequence == 0
+    if not is_first and after.status not in MOVES[before.status]:
+        return Decision(before)
+    due_at = None if after.is_at_rest else after.due_at
+    moved = replace(after, sequence=before.sequence + 1, changed_at=now, due_at=due_at)
     change = Change(
         sequence=moved.sequence,
-        status=status,
-        previous=None if first else withdrawal.status,
-        reversal=not first and is_reversal(withdrawal.status, status),
+        status=moved.status,
+        previous=None if is_first else before.status,
+        reversal=not is_first and is_reversal(before.status, moved.status),
         reason=moved.reason,
         provider_status=moved.provider_status,
         cause=cause,
@@ -360,27 +362,27 @@ def _move(withdrawal: Withdrawal, status: Status, *, cause: Cause, now: datetime
     return Decision(moved, (change,))
 
 
-def _end(withdrawal: Withdrawal, reason: Reason, *, cause: Cause, now: datetime) -> Decision:
-    ended = replace(withdrawal, reason=reason, in_doubt=False, held_refusal=None)
-    return _move(ended, Status.REJECTED, cause=cause, now=now)
+def _later(withdrawal: Withdrawal, wait: timedelta, *, now: datetime) -> Decision:
+    return Decision(replace(withdrawal, due_at=None if withdrawal.is_at_rest else now + wait))
 
 
 def _intended(withdrawal: Withdrawal, *, now: datetime) -> Withdrawal:
-    begun = replace(withdrawal, attempts=withdrawal.attempts + 1)
+    # An empty look-up from before this call says nothing about this call.
+    begun = replace(withdrawal, attempts=withdrawal.attempts + 1, empty_lookups=0)
     if withdrawal.in_doubt:
         return begun
     return replace(begun, in_doubt=True, first_attempt_at=now)
 
 
-def _later(withdrawal: Withdrawal, wait: timedelta, *, now: datetime) -> Decision:
-    return Decision(replace(withdrawal, due_at=now + wait))
+def _is_too_late(withdrawal: Withdrawal, *, now: datetime) -> bool:
+    not_after = withdrawal.order.not_after
+    return not_after is not None and now > not_after
 
 
-def _longer(wait: timedelta, retry_after: timedelta | None) -> timedelta:
-    return wait if retry_after is None else max(wait, retry_after)
-
-
-def _forgotten_at(withdrawal: Withdrawal, window: timedelta) -> datetime:
-    # In doubt without a first attempt cannot be; treat it as long forgotten rather than as new.
-    first = withdrawal.first_attempt_at
-    return withdrawal.order.taken_at if first is None else first + window
+def _is_remembered(withdrawal: Withdrawal, *, now: datetime, patience: Patience) -> bool:
+    """Tell whether the provider still remembers the key, should it ever have heard it."""
+    first_at = withdrawal.first_attempt_at
+    if first_at is None or now < first_at - patience.settling:
+        # A clock that went back would make an old key look young: its age is unknown.
+        return False
+    return now < first_at + patience.window

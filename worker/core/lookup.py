@@ -5,6 +5,7 @@ alone where a certain sign was to be expected."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -14,12 +15,11 @@ from worker.core.withdrawal import reference_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import date
 
     from worker.core.answers import Entry, Reported
     from worker.core.withdrawal import Order, Withdrawal
 
-_TOKEN_MARK: Final = "[wd:"  # noqa: S105 - a mark in a text, no secret
+_TOKEN: Final = re.compile(r"\[wd:[0-9a-f]{12}\]")
 #: A provider's date may be in any time zone.
 _DATE_SLACK: Final = timedelta(days=1)
 
@@ -28,8 +28,8 @@ _DATE_SLACK: Final = timedelta(days=1)
 class Candidates:
     """Entries of the list that can be the withdrawal.
 
-    `ours` are told apart as well as they can be. `lookalikes` agree in everything but lack the
-    reference that we had sent: nobody can say whether they are ours.
+    `ours` carry the reference that we sent, or agree in everything where we could send none.
+    `lookalikes` cannot be ruled out and cannot be made sure of: a person must look.
     """
 
     ours: tuple[Reported, ...] = ()
@@ -52,22 +52,37 @@ def candidates(withdrawal: Withdrawal, entries: Iterable[Entry]) -> Candidates:
     """Find the entries that can be this withdrawal, by reference or by everything else."""
     order = withdrawal.order
     token = reference_token(order.idempotency_key)
-    alike = [entry for entry in entries if _is_alike(order, entry)]
-    if withdrawal.first_attempt_at is not None:
-        earliest = (withdrawal.first_attempt_at - _DATE_SLACK).date()
-        alike = [entry for entry in alike if _is_not_before(entry.created_on, earliest)]
-    if token.encode() not in order.body:
-        return Candidates(
-            ours=tuple(e.reported for e in alike if _TOKEN_MARK not in (e.text or ""))
-        )
-    return Candidates(
-        ours=tuple(e.reported for e in alike if token in (e.text or "")),
-        # With another's reference it is another's; with none it may be ours, shortened on the way.
-        lookalikes=tuple(e.reported for e in alike if _TOKEN_MARK not in (e.text or "")),
+    was_sent = token.encode() in order.body
+    ours: list[Reported] = []
+    lookalikes: list[Reported] = []
+    for entry in entries:
+        is_marked = token in (entry.text or "")
+        # Our own reference is never explained away, whatever else the entry says.
+        if not is_marked and _is_anothers(order, entry):
+            continue
+        # With a reference sent, an entry without one may be ours, its text shortened on the way.
+        is_certain = is_marked is was_sent and _agrees_in_all(order, entry)
+        (ours if is_certain else lookalikes).append(entry.reported)
+    return Candidates(tuple(ours), tuple(lookalikes))
+
+
+def _is_anothers(order: Order, entry: Entry) -> bool:
+    """Tell whether something speaks clearly against an entry without our reference.
+
+    Method and target do not: a provider may write them in other words than it was sent.
+    """
+    foreign = set(_TOKEN.findall(entry.text or "")) - set(_TOKEN.findall(order.body.decode()))
+    amount = _amount(entry.amount)
+    earliest = (order.taken_at - _DATE_SLACK).date()
+    return (
+        bool(foreign)
+        or (amount is not None and amount != order.amount)
+        or not _agrees(entry.currency and entry.currency.upper(), order.currency)
+        or (entry.created_on is not None and entry.created_on < earliest)
     )
 
 
-def _is_alike(order: Order, entry: Entry) -> bool:
+def _agrees_in_all(order: Order, entry: Entry) -> bool:
     return (
         _amount(entry.amount) == order.amount
         and _agrees(entry.currency, order.currency)
@@ -82,11 +97,9 @@ def _agrees(listed: str | None, wanted: str | None) -> bool:
 
 
 def _amount(text: str | None) -> Decimal | None:
+    """Read an amount; None when it is missing or cannot be read as a number."""
     try:
-        return None if text is None else Decimal(text)
+        amount = Decimal(text or "")
     except InvalidOperation:
         return None
-
-
-def _is_not_before(created_on: date | None, earliest: date) -> bool:
-    return created_on is None or created_on >= earliest
+    return amount if amount.is_finite() else None

@@ -5,7 +5,6 @@ Pure: bytes in, values out. No broker types, and no provider's words but the nam
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from worker.core.requests import Request, is_printable, read_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 BODY_LIMIT: Final = 64 * 1024
 MESSAGE_ID_LIMIT: Final = 255
@@ -116,20 +115,22 @@ def read(
     `shapes` maps each enabled provider to its request shape, `own_queues` are the queues that a
     reply must not be sent to. Never raises, whatever the message holds.
     """
-    cloud = _cloud_attributes(envelope.headers)
-    context = _context(envelope, cloud)
+    attributes = _cloud_attributes(envelope.headers)
+    context = _context(envelope, attributes)
     fingerprint = hashlib.sha256(envelope.body).digest()
     try:
-        _check_envelope(envelope, cloud, own_queues)
-        document, context = _document(envelope, context)
+        _check_encoding(envelope)
+        document = _json_object(envelope.body, "body")
+        if _media_type(envelope.content_type) == _STRUCTURED:
+            context = _context(envelope, document)
+            document = _cloud_data(document)
+        elif attributes:
+            _check_specversion(attributes)
         fingerprint = _fingerprint(document)
-        if context.message_id is None:
-            detail = "message_id: expected 1 to 255 characters without control characters"
-            raise _NotUnderstood(DeadReason.MISSING_MESSAGE_ID, detail)
+        message_id = _message_id(context)
+        _check_replies(envelope, own_queues)
         provider = _provider(document, shapes, default_provider)
-        request = read_request(shapes[provider], {**document, "provider": provider})
-        if isinstance(request, str):
-            raise _NotUnderstood(DeadReason.INVALID, request)
+        request = _request(shapes[provider], {**document, "provider": provider})
     except _NotUnderstood as refusal:
         return Misread(
             reason=refusal.reason,
@@ -138,7 +139,7 @@ def read(
             context=context,
         )
     return Understood(
-        message_id=context.message_id,
+        message_id=message_id,
         provider=provider,
         request=request,
         document=_canonical(document),
@@ -147,70 +148,96 @@ def read(
     )
 
 
-def _check_envelope(
-    envelope: Envelope, cloud: Mapping[str, str], own_queues: frozenset[str]
-) -> None:
+def _check_encoding(envelope: Envelope) -> None:
     if len(envelope.body) > BODY_LIMIT:
         detail = f"body: expected at most {BODY_LIMIT} bytes, got {len(envelope.body)}"
         raise _NotUnderstood(DeadReason.TOO_LARGE, detail)
-    if envelope.content_encoding not in {None, "", "identity", "utf-8", "UTF-8"}:
+    if (envelope.content_encoding or "").lower() not in {"", "identity", "utf-8"}:
         detail = "content_encoding: expected none"
         raise _NotUnderstood(DeadReason.UNSUPPORTED_TYPE, detail)
-    kind = _media_type(envelope.content_type)
-    if kind not in {"", _JSON, _STRUCTURED}:
+    if _media_type(envelope.content_type) not in {"", _JSON, _STRUCTURED}:
         detail = f"content_type: expected {_JSON} or {_STRUCTURED}"
         raise _NotUnderstood(DeadReason.UNSUPPORTED_TYPE, detail)
     charset = _CHARSET.search(envelope.content_type or "")
     if charset and charset[1].lower() not in {"utf-8", "utf8", "us-ascii"}:
         detail = "content_type: expected the character set utf-8"
         raise _NotUnderstood(DeadReason.UNSUPPORTED_TYPE, detail)
-    if cloud and cloud.get("specversion") != "1.0":
-        detail = "cloudEvents:specversion: expected 1.0"
+
+
+def _check_specversion(attributes: Mapping[str, object]) -> None:
+    if attributes.get("specversion") != "1.0":
+        detail = "specversion: expected CloudEvents 1.0"
         raise _NotUnderstood(DeadReason.UNSUPPORTED_TYPE, detail)
-    for name in ("correlation_id", "reply_to"):
-        value = getattr(envelope, name)
-        if value is not None and _storable(value) is None:
-            detail = f"{name}: expected at most 255 characters without control characters"
+
+
+def _cloud_data(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the data out of a CloudEvent in structured mode."""
+    _check_specversion(document)
+    kind = document.get("datacontenttype", _JSON)
+    if not isinstance(kind, str) or _media_type(kind) != _JSON:
+        detail = f"datacontenttype: expected {_JSON}"
+        raise _NotUnderstood(DeadReason.UNSUPPORTED_TYPE, detail)
+    if ("data" in document) is ("data_base64" in document):
+        detail = "data: expected either data or data_base64"
+        raise _NotUnderstood(DeadReason.MALFORMED, detail)
+    if "data_base64" in document:
+        return _json_object(_base64(document["data_base64"]), "data_base64")
+    data = document["data"]
+    if not isinstance(data, dict):
+        detail = "data: expected a JSON object"
+        raise _NotUnderstood(DeadReason.MALFORMED, detail)
+    return data
+
+
+def _base64(text: object) -> bytes:
+    try:
+        return base64.b64decode(text if isinstance(text, str) else "!", validate=True)
+    except ValueError:
+        detail = "data_base64: expected base64"
+        raise _NotUnderstood(DeadReason.MALFORMED, detail) from None
+
+
+def _message_id(context: Context) -> str:
+    if context.message_id is None:
+        detail = (
+            f"message_id: expected 1 to {MESSAGE_ID_LIMIT} bytes of text without control characters"
+        )
+        raise _NotUnderstood(DeadReason.MISSING_MESSAGE_ID, detail)
+    return context.message_id
+
+
+def _check_replies(envelope: Envelope, own_queues: frozenset[str]) -> None:
+    """Refuse what could not be carried into the events."""
+    for name, given in (
+        ("correlation_id", envelope.correlation_id),
+        ("reply_to", envelope.reply_to),
+    ):
+        if given and _storable(given) is None:
+            detail = (
+                f"{name}: expected at most {MESSAGE_ID_LIMIT} bytes of text without control"
+                " characters"
+            )
             raise _NotUnderstood(DeadReason.INVALID, detail)
     if envelope.reply_to in own_queues:
         detail = "reply_to: expected a queue that is not one of the worker's own"
         raise _NotUnderstood(DeadReason.INVALID, detail)
 
 
-def _document(envelope: Envelope, context: Context) -> tuple[dict[str, Any], Context]:
-    document = _json_object(envelope.body, "body")
-    if _media_type(envelope.content_type) != _STRUCTURED:
-        return document, context
-    if document.get("specversion") != "1.0":
-        detail = "specversion: expected 1.0"
-        raise _NotUnderstood(DeadReason.UNSUPPORTED_TYPE, detail)
-    context = Context(
-        message_id=context.message_id or _storable(document.get("id")),
-        correlation_id=context.correlation_id,
-        reply_to=context.reply_to,
-        traceparent=context.traceparent or _traceparent(document.get("traceparent")),
-    )
-    kind = document.get("datacontenttype", _JSON)
-    if not isinstance(kind, str) or _media_type(kind) != _JSON:
-        detail = f"datacontenttype: expected {_JSON}"
-        raise _NotUnderstood(DeadReason.UNSUPPORTED_TYPE, detail)
-    return _cloud_data(document), context
+def _provider(
+    document: Mapping[str, Any], shapes: Mapping[str, type[Request]], default_provider: str
+) -> str:
+    provider = document.get("provider", default_provider)
+    if not isinstance(provider, str) or provider not in shapes:
+        detail = f"provider: expected one that is enabled here: {', '.join(sorted(shapes))}"
+        raise _NotUnderstood(DeadReason.UNKNOWN_PROVIDER, detail)
+    return provider
 
 
-def _cloud_data(document: Mapping[str, Any]) -> dict[str, Any]:
-    if "data_base64" in document:
-        text = document["data_base64"]
-        try:
-            data = base64.b64decode(text if isinstance(text, str) else "!", validate=True)
-        except (binascii.Error, ValueError):
-            detail = "data_base64: expected base64"
-            raise _NotUnderstood(DeadReason.MALFORMED, detail) from None
-        return _json_object(data, "data_base64")
-    data = document.get("data")
-    if not isinstance(data, dict):
-        detail = "data: expected a JSON object"
-        raise _NotUnderstood(DeadReason.MALFORMED, detail)
-    return data
+def _request(shape: type[Request], document: Mapping[str, Any]) -> Request:
+    request = read_request(shape, document)
+    if isinstance(request, str):
+        raise _NotUnderstood(DeadReason.INVALID, request)
+    return request
 
 
 def _json_object(body: bytes, where: str) -> dict[str, Any]:
@@ -218,20 +245,17 @@ def _json_object(body: bytes, where: str) -> dict[str, Any]:
         document = json.loads(
             body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
         )
-        deep = isinstance(document, dict) and _deeper_than(document, DEPTH_LIMIT)
-    except _NotUnderstood:
-        raise
     except UnicodeDecodeError:
         detail = f"{where}: expected UTF-8"
         raise _NotUnderstood(DeadReason.MALFORMED, detail) from None
     except (ValueError, RecursionError):
-        # Besides bad syntax: a number of thousands of digits, or brackets a thousand deep.
+        # Besides bad syntax: a number of thousands of digits, or brackets thousands deep.
         detail = f"{where}: expected one JSON object"
         raise _NotUnderstood(DeadReason.MALFORMED, detail) from None
     if not isinstance(document, dict):
         detail = f"{where}: expected a JSON object"
         raise _NotUnderstood(DeadReason.MALFORMED, detail)
-    if deep:
+    if _is_deeper_than(DEPTH_LIMIT, document):
         detail = f"{where}: expected at most {DEPTH_LIMIT} levels"
         raise _NotUnderstood(DeadReason.MALFORMED, detail)
     return document
@@ -251,38 +275,31 @@ def _no_constant(_name: str) -> None:
     raise _NotUnderstood(DeadReason.MALFORMED, detail)
 
 
-def _deeper_than(value: object, limit: int) -> bool:
-    layer = [value]
+def _is_deeper_than(limit: int, document: object) -> bool:
+    layer = [document]
     for _ in range(limit):
-        layer = [
-            inner
-            for outer in layer
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not layer:
-            return False
-    return any(isinstance(value, dict | list) for value in layer)
+        layer = [inner for outer in layer for inner in _inside(outer)]
+    return any(isinstance(inner, dict | list) for inner in layer)
 
 
-def _provider(
-    document: Mapping[str, Any], shapes: Mapping[str, type[Request]], default_provider: str
-) -> str:
-    provider = document.get("provider", default_provider)
-    if not isinstance(provider, str) or provider not in shapes:
-        detail = f"provider: expected one that is enabled here: {', '.join(sorted(shapes))}"
-        raise _NotUnderstood(DeadReason.UNKNOWN_PROVIDER, detail)
-    return provider
+def _inside(value: object) -> Iterable[object]:
+    match value:
+        case dict():
+            return value.values()
+        case list():
+            return value
+        case _:
+            return ()
 
 
-def _context(envelope: Envelope, cloud: Mapping[str, str]) -> Context:
-    given = envelope.message_id or cloud.get("id")
+def _context(envelope: Envelope, attributes: Mapping[str, object]) -> Context:
+    """Gather what accompanies a message; CloudEvents attributes serve where AMQP's are absent."""
     return Context(
-        message_id=_storable(given),
+        message_id=_storable(envelope.message_id or attributes.get("id")),
         correlation_id=_storable(envelope.correlation_id),
         reply_to=_storable(envelope.reply_to),
         traceparent=_traceparent(envelope.headers.get("traceparent"))
-        or _traceparent(cloud.get("traceparent")),
+        or _traceparent(attributes.get("traceparent")),
     )
 
 
@@ -296,10 +313,10 @@ def _cloud_attributes(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _storable(value: object) -> str | None:
-    """Return a text that may serve as an id, or None."""
-    if not isinstance(value, str) or not value.strip() or len(value) > MESSAGE_ID_LIMIT:
+    """Return a text that may travel as an AMQP property, which counts bytes, or None."""
+    if not isinstance(value, str) or not value.strip() or not is_printable(value):
         return None
-    return value if is_printable(value) else None
+    return value if len(value.encode()) <= MESSAGE_ID_LIMIT else None
 
 
 def _traceparent(value: object) -> str | None:

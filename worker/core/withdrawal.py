@@ -97,7 +97,7 @@ class ReasonCode(StrEnum):
 #: Our own text for each reason. What the provider wrote may hold personal data and stays inside.
 REASON_TEXTS: Final[Mapping[ReasonCode, str]] = {
     ReasonCode.INVALID_REQUEST: "the request is not valid",
-    ReasonCode.EXPIRED: "the time given in not_after has passed before anything was sent",
+    ReasonCode.EXPIRED: "the time given in not_after passed before the provider had the request",
     ReasonCode.INSUFFICIENT_FUNDS: "the funds do not suffice",
     ReasonCode.NOT_PERMITTED: "the provider does not permit this party to withdraw",
     ReasonCode.NOT_FOUND: "the provider does not know the party or the payout target",
@@ -178,8 +178,9 @@ class Withdrawal:
 
     `sequence` is the number of its newest event. `in_doubt` says that some create call may have
     reached the provider without its outcome being known: from then on no refusal is final and no
-    silence is failure. `attempts` counts the create calls that were begun. `first_attempt_at` is when the key was first sent (or may have been);
-    `due_at` is when to take it up again, None when nothing more is to be done by itself.
+    silence is failure. `attempts` counts the create calls that were begun. `first_attempt_at` is
+    when the key was first sent (or may have been). `due_at` is when to take it up again, None when
+    nothing more is to be done by itself.
     """
 
     order: Order
@@ -201,3 +202,8 @@ class Withdrawal:
     def is_finished(self) -> bool:
         """Whether nothing more is expected to happen."""
         return self.status in TERMINAL
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing more is done by itself: it is finished, or a person must decide."""
+        return self.is_finished or self.status is Status.UNRESOLVED

@@ -110,6 +110,11 @@ class RabbitmqNode:
         """Where an AMQP client connects."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}/"
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes to end when the node is to end without us, by SIGTERM."""
+        return tuple(process.pid for process in self._processes)
+
     def start(self) -> None:
         """Start the node; returns once it answers AMQP."""
         self._prepare()
@@ -260,14 +265,12 @@ class RabbitmqNode:
 class DockerRabbitmq:
     """The same from Docker's image, for a machine without RabbitMQ. Nothing outlives `stop`."""
 
+    #: None of ours: the container is Docker's.
+    pids: tuple[int, ...] = ()
+
     def __init__(self) -> None:
         (self.port,) = free_ports(1)
-        self._container = f"withdrawals-demo-{self.port}"
-
-    @staticmethod
-    def available() -> bool:
-        """Whether there is a Docker to ask."""
-        return shutil.which("docker") is not None
+        self.container = f"withdrawals-demo-{self.port}"
 
     @property
     def url(self) -> str:
@@ -278,7 +281,7 @@ class DockerRabbitmq:
         """Start the container, fetching the image if need be; returns once it answers AMQP."""
         publish = f"127.0.0.1:{self.port}:5672"
         self._docker(
-            "run", "--detach", "--rm", "--name", self._container, "--publish", publish, _IMAGE
+            "run", "--detach", "--rm", "--name", self.container, "--publish", publish, _IMAGE
         )
         deadline = time.monotonic() + _START_SECONDS_MAX
         while not _answers_amqp(self.port):
@@ -289,7 +292,11 @@ class DockerRabbitmq:
 
     def stop(self) -> None:
         """End the container, and with it its data."""
-        self._docker("stop", self._container)
+        self._docker("stop", self.container)
+
+    def kill(self) -> None:
+        """End the container as a power cut would."""
+        self._docker("kill", self.container)
 
     def _docker(self, *arguments: str) -> None:
         done = subprocess.run(

@@ -3,8 +3,8 @@
 Values only; who serves them stands in `probes`.
 
 Alive: no loop of ours is stuck. An unreachable broker, ledger or provider never fails this: a
-restart would mend none of them. Ready: broker, ledger, credentials. A provider's outage is not in
-it: a worker that waits for the provider does its duty."""
+restart would mend none of them. Ready: started, broker, ledger, credentials. A provider's outage is
+not in it: a worker that waits for the provider does its duty."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 STUCK_SECONDS: Final = 90.0
 #: An event loop that is this late cannot keep heartbeats or leases.
 LAG_SECONDS: Final = 10.0
+
+_STARTUP: Final = "startup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,10 @@ class Health:
         self._clock = clock
         self._states: dict[str, tuple[bool, str, float]] = {}
         self._beats: dict[str, float] = {}
-        self._started = False
-        self._lag = 0.0
+        self._lag, self._lagged_at = 0.0, clock()
+        # The first thing to be ready: nothing else may have reported, or registered, before it.
+        self._report_start = self.reporter(_STARTUP)
+        self._report_start(False, "still starting")
 
     def reporter(self, name: str) -> Callable[[bool, str], None]:
         """Return a function with which one part reports; it counts as not ready until it does."""
@@ -67,11 +71,11 @@ class Health:
 
     def lagged(self, seconds: float) -> None:
         """Hear how late the event loop was."""
-        self._lag = seconds
+        self._lag, self._lagged_at = seconds, self._clock()
 
     def started(self) -> None:
         """Hear that everything has been set up once."""
-        self._started = True
+        self._report_start(True, "done")
 
     def live(self) -> list[Check]:
         """Return the checks of liveness."""
@@ -80,7 +84,8 @@ class Health:
             Check(name, now - at < STUCK_SECONDS, f"last seen {now - at:.1f} s ago", now - at)
             for name, at in self._beats.items()
         ]
-        lag = Check("event loop", self._lag < LAG_SECONDS, f"{self._lag:.3f} s late", 0.0)
+        late = f"{self._lag:.3f} s late"
+        lag = Check("event loop", self._lag < LAG_SECONDS, late, now - self._lagged_at)
         return [lag, *loops]
 
     def ready(self) -> list[Check]:
@@ -93,4 +98,4 @@ class Health:
 
     def startup(self) -> list[Check]:
         """Return the checks of the start: it is over once everything was set up once."""
-        return [Check("startup", self._started, "done" if self._started else "still starting", 0.0)]
+        return [check for check in self.ready() if check.name == _STARTUP]

@@ -9,13 +9,17 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from typing import TypeAlias
 
     from prometheus_client import CollectorRegistry
 
     from worker.http.health import Check, Health
 
-_HEADERS_LIMIT: Final = 16 * 1024
+    Answer: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+#: Nobody has anything to send here.
+_BODY_LIMIT: Final = 16 * 1024
 _STOP_SECONDS: Final = 1.0
 
 
@@ -27,7 +31,7 @@ async def serve_probes(
 
     Raises OSError when the port is taken.
     """
-    application = web.Application(client_max_size=_HEADERS_LIMIT)
+    application = web.Application(client_max_size=_BODY_LIMIT)
     application.router.add_get("/livez", _probe(health.live))
     application.router.add_get("/readyz", _probe(health.ready))
     application.router.add_get("/startupz", _probe(health.startup))
@@ -41,7 +45,7 @@ async def serve_probes(
         await runner.cleanup()
 
 
-def _probe(checks: Callable[[], list[Check]]) -> Callable[[web.Request], object]:
+def _probe(checks: Callable[[], list[Check]]) -> Answer:
     async def answer(_request: web.Request) -> web.Response:
         found = checks()
         holds = all(check.holds for check in found)
@@ -61,10 +65,14 @@ def _probe(checks: Callable[[], list[Check]]) -> Callable[[web.Request], object]
     return answer
 
 
-def _metrics(registry: CollectorRegistry) -> Callable[[web.Request], object]:
+def _metrics(registry: CollectorRegistry) -> Answer:
     async def answer(request: web.Request) -> web.Response:
         # The scraper says which it reads: OpenMetrics, or Prometheus' own text.
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        try:
+            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        except (TypeError, ValueError):
+            # The library compares version numbers that it has not made sure are numbers.
+            encode, content_type = choose_encoder("")
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 
     return answer

@@ -22,10 +22,13 @@ def steady() -> float:
 
 
 class DatabaseClock:
-    """Tells the database's time from its last reading. Until the first one, this machine's time."""
+    """Tells the database's time from its last reading. Until the first one, this machine's time.
+
+    `steady` tells seconds that only ever go forward; between two readings they are what passes.
+    """
 
     def __init__(self, *, steady: Callable[[], float] = steady) -> None:
-        self._steady = steady
+        self.steady = steady
         self._read_at = steady()
         self._read = datetime.now(UTC)
 
@@ -34,9 +37,9 @@ class DatabaseClock:
 
         The true time of the reading lies between question and answer; the middle is taken.
         """
-        self._read_at = (asked_at + self._steady()) / 2
+        self._read_at = (asked_at + self.steady()) / 2
         self._read = read
 
     def now(self) -> datetime:
         """Return the database's time as well as it is known here."""
-        return self._read + timedelta(seconds=self._steady() - self._read_at)
+        return self._read + timedelta(seconds=self.steady() - self._read_at)

@@ -1,29 +1,36 @@
 """How the ledger's database is opened: addresses, pragmas, time limits, and the SQLite file's lock.
 
-Nothing here knows a table."""
+Nothing here knows a table. Both databases are used in the same way: work is a plain function of a
+connection, done in one transaction. For SQLite it is done in a thread, so that a group of
+statements costs one change of threads; for PostgreSQL it is done in the event loop."""
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from urllib.parse import urlencode
 
-from sqlalchemy import event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from sqlalchemy import URL
+    from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+_T = TypeVar("_T")
+
 _DRIVERS: Final = {
-    "sqlite": "sqlite+aiosqlite",
+    "sqlite": "sqlite+pysqlite",
     "postgresql": "postgresql+asyncpg",
 }
-#: How long one statement may take before the ledger counts as away.
+#: How long one statement may take, waiting for locks included, before the ledger counts as away.
 STATEMENT_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 5.0
 
@@ -36,20 +43,39 @@ class LedgerLocked(Exception):  # noqa: N818
     """Another worker holds this SQLite file."""
 
 
+class Database(Protocol):
+    """A database with a pool of connections."""
+
+    async def run(self, work: Callable[[Connection], _T]) -> _T:
+        """Do work in one transaction, which is taken back when the work raises.
+
+        Cancelled, it may still be done.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close every connection, once the work that has begun is done."""
+        ...
+
+
 def address(url: str) -> URL:
-    """Turn `sqlite:///path` or `postgresql://…` into the address of an asynchronous driver.
+    """Turn `sqlite:///path` or `postgresql://…` into the address of a driver.
 
     Raises LedgerAddressInvalid; its text never holds the URL, which may carry a password.
     """
     try:
         given = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
+        # Their words quote what they stumbled over: a piece of a password perhaps.
         given = None
     if given is None or given.drivername not in _DRIVERS:
         message = "expected sqlite:///path or postgresql://user:password@host/database"
-        raise LedgerAddressInvalid(message) from None
+        raise LedgerAddressInvalid(message)
     if given.drivername == "sqlite" and given.database in {None, "", ":memory:"}:
         message = "expected a file: a ledger in memory forgets what it must remember"
+        raise LedgerAddressInvalid(message)
+    if given.drivername == "sqlite" and given.query:
+        message = "expected nothing after the path: options could make the file one that forgets"
         raise LedgerAddressInvalid(message)
     return given.set(drivername=_DRIVERS[given.drivername])
 
@@ -59,33 +85,18 @@ def is_sqlite(url: str) -> bool:
     return address(url).drivername == _DRIVERS["sqlite"]
 
 
-def open_engine(url: str, *, writer: bool, connections: int) -> AsyncEngine:
+def open_database(
+    url: str, *, writer: bool, connections: int, statement_seconds: float = STATEMENT_SECONDS
+) -> Database:
     """Open the ledger's database; connections are made when they are first needed.
 
     A writer's transactions take SQLite's write lock when they begin, so that two of them wait for
     each other instead of failing half-way.
     """
     target = address(url)
-    if target.drivername == _DRIVERS["postgresql"]:
-        return create_async_engine(
-            target,
-            pool_size=connections,
-            max_overflow=0,
-            pool_timeout=STATEMENT_SECONDS,
-            pool_pre_ping=False,
-            connect_args={"timeout": CONNECT_SECONDS, "command_timeout": STATEMENT_SECONDS},
-        )
-    engine = create_async_engine(
-        target,
-        pool_size=connections,
-        max_overflow=0,
-        pool_timeout=STATEMENT_SECONDS,
-        connect_args={"timeout": STATEMENT_SECONDS, "isolation_level": None},
-    )
-    event.listen(engine.sync_engine, "connect", _set_pragmas)
-    begin = "BEGIN IMMEDIATE" if writer else "BEGIN"
-    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-    return engine
+    if target.drivername == _DRIVERS["sqlite"]:
+        return _InThreads(_sqlite(target, writer, connections, statement_seconds), connections)
+    return _InLoop(_postgresql(target, connections, statement_seconds))
 
 
 @contextmanager
@@ -98,18 +109,94 @@ def sole_worker(url: str) -> Iterator[None]:
     if not is_sqlite(url):
         yield
         return
-    path = Path(f"{address(url).database}.lock")
+    database = Path(address(url).database or "")
+    # Resolved: whoever comes by way of a link finds the same lock.
+    path = Path(f"{database.resolve()}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             message = (
-                f"another worker uses the ledger file {address(url).database}: a SQLite ledger "
+                f"another worker uses the ledger file {database}: a SQLite ledger "
                 "serves one worker; use PostgreSQL for several replicas"
             )
             raise LedgerLocked(message) from None
         yield
+
+
+class _InThreads:
+    """SQLite: as many threads as connections."""
+
+    def __init__(self, engine: Engine, threads: int) -> None:
+        self._engine = engine
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="ledger")
+
+    async def run(self, work: Callable[[Connection], _T]) -> _T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._transaction, work)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._threads.shutdown)
+        self._engine.dispose()
+
+    def _transaction(self, work: Callable[[Connection], _T]) -> _T:
+        with self._engine.begin() as connection:
+            return work(connection)
+
+
+class _InLoop:
+    """PostgreSQL: the work waits for its answers in the event loop, without knowing of it."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def run(self, work: Callable[[Connection], _T]) -> _T:
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def _sqlite(target: URL, writer: bool, connections: int, seconds: float) -> Engine:  # noqa: FBT001
+    engine = create_engine(
+        target,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=seconds,
+        hide_parameters=True,
+        connect_args={"timeout": seconds, "isolation_level": None},
+    )
+    begin = "BEGIN IMMEDIATE" if writer else "BEGIN"
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return engine
+
+
+def _postgresql(target: URL, connections: int, seconds: float) -> AsyncEngine:
+    engine = create_async_engine(
+        target.set(query={}),
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=seconds,
+        pool_pre_ping=False,
+        hide_parameters=True,
+        connect_args={
+            # The driver's own reading of options understands those of libpq, such as sslmode.
+            "dsn": f"postgresql://?{urlencode(target.query)}",
+            "timeout": CONNECT_SECONDS,
+            "command_timeout": seconds,
+        },
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401
+    # Cut while nobody used it, which the driver has noticed: the pool makes a new one.
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection

@@ -6,18 +6,19 @@ Here stands who waits for whom and what a failure means for each. What a step wr
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
-
-from worker.flows.ports import LedgerUnavailable, StepRefused
+from worker.flows.ports import LedgerUnavailable
+from worker.ledger.failures import meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy import Connection
+
+    from worker.ledger.engine import Database
 
 #: More steps than this wait for the next transaction, so that one commit stays short.
 GROUP_LIMIT: Final = 200
@@ -25,25 +26,44 @@ GROUP_LIMIT: Final = 200
 GROUP_SECONDS: Final = 15.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A step of a group, and where its result is waited for."""
+
+    step: object
+    result: asyncio.Future[Any]
+
+    def succeed(self, value: object) -> None:
+        if not self.result.done():
+            self.result.set_result(value)
+
+    def fail(self, error: Exception) -> None:
+        if not self.result.done():
+            self.result.set_exception(error)
+
+
 class GroupCommitter:
     """Takes steps from many tasks and commits those that wait together in one transaction.
 
     `apply` writes a group inside a transaction and returns one result for each step, in order.
-    `observe` is told how many seconds each commit took, failed ones included.
+    `observe` is told how many seconds each commit took, failed ones included. A transaction that
+    takes more than `seconds` counts as failed.
     """
 
     def __init__(
         self,
-        engine: AsyncEngine,
-        apply: Callable[[AsyncConnection, Sequence[Any]], Awaitable[list[Any]]],
+        database: Database,
+        apply: Callable[[Connection, Sequence[Any]], Sequence[Any]],
         *,
         observe: Callable[[float], None],
+        seconds: float = GROUP_SECONDS,
     ) -> None:
-        self._engine = engine
+        self._database = database
         self._apply = apply
         self._observe = observe
-        self._waiting: asyncio.Queue[tuple[Any, asyncio.Future[Any]]] = asyncio.Queue()
-        self._connection: AsyncConnection | None = None
+        self._seconds = seconds
+        self._waiting: asyncio.Queue[_Member] = asyncio.Queue()
+        self._is_closed = False
 
     async def do(self, step: object) -> Any:  # noqa: ANN401 - each step has its own result
         """Commit one step, together with whatever else waits; return its result.
@@ -51,12 +71,15 @@ class GroupCommitter:
         Raises LedgerUnavailable when the transaction failed, StepRefused when this step's content
         was refused.
         """
-        result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((step, result))
-        return await result
+        if self._is_closed:
+            raise LedgerUnavailable(_CLOSED)
+        member = _Member(step, asyncio.get_running_loop().create_future())
+        self._waiting.put_nowait(member)
+        return await member.result
 
     async def run(self) -> None:
         """Commit groups for ever; to be run as a task, and cancelled when nobody waits any more."""
+        group: list[_Member] = []
         try:
             while True:
                 group = [await self._waiting.get()]
@@ -64,68 +87,51 @@ class GroupCommitter:
                     group.append(self._waiting.get_nowait())
                 await self._commit(group)
         finally:
-            await self._drop_connection()
+            self._is_closed = True
             while not self._waiting.empty():
-                _fail([self._waiting.get_nowait()], LedgerUnavailable("the ledger is closed"))
+                group.append(self._waiting.get_nowait())
+            _fail(group, LedgerUnavailable(_CLOSED))
 
-    async def _commit(self, group: list[tuple[Any, asyncio.Future[Any]]]) -> None:
+    async def _commit(self, group: list[_Member]) -> LedgerUnavailable | None:
+        """Commit a group and tell every member; return why the database is away, if it is."""
         try:
-            results = await self._transaction([step for step, _ in group])
-        except (IntegrityError, DataError) as error:
-            await self._isolate(group, StepRefused(type(error).__name__))
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            _fail(group, LedgerUnavailable(_told(error)))
-            await self._drop_connection()
-        except Exception as error:  # noqa: BLE001
-            # A bug that one step sets off is told to that step's caller alone.
-            await self._isolate(group, error)
-        except BaseException:
-            _fail(group, LedgerUnavailable("the ledger's writer stopped"))
-            raise
+            results = await self._transaction([member.step for member in group])
+        except Exception as error:  # noqa: BLE001 - a bug that one step sets off ends no writer
+            told = meaning(error)
+            if isinstance(told, LedgerUnavailable):
+                _fail(group, told)
+                return told
+            if len(group) > 1:
+                return await self._isolate(group)
+            group[0].fail(told)
         else:
-            for (_, result), value in zip(group, results, strict=True):
-                if not result.done():
-                    result.set_result(value)
+            for member, value in zip(group, results, strict=True):
+                member.succeed(value)
+        return None
 
-    async def _isolate(
-        self, group: list[tuple[Any, asyncio.Future[Any]]], error: Exception
-    ) -> None:
+    async def _isolate(self, group: list[_Member]) -> LedgerUnavailable | None:
         """Commit each member on its own: one is at fault, and it must harm no other."""
-        if len(group) == 1:
-            _fail(group, error)
-            return
-        for member in group:
-            await self._commit([member])
+        for place, member in enumerate(group):
+            away = await self._commit([member])
+            if away is not None:
+                # Each of the others would wait for a time limit of its own.
+                _fail(group[place + 1 :], away)
+                return away
+        return None
 
-    async def _transaction(self, steps: list[Any]) -> list[Any]:
+    async def _transaction(self, steps: list[Any]) -> Sequence[Any]:
         begun = perf_counter()
         try:
-            async with asyncio.timeout(GROUP_SECONDS):
-                if self._connection is None:
-                    self._connection = await self._engine.connect()
-                async with self._connection.begin():
-                    return await self._apply(self._connection, steps)
+            async with asyncio.timeout(self._seconds):
+                return await self._database.run(lambda connection: self._apply(connection, steps))
         finally:
             self._observe(perf_counter() - begun)
 
-    async def _drop_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # Whatever a broken connection raises while it is thrown away, the writer goes on.
-            with suppress(Exception):
-                async with asyncio.timeout(1):
-                    await connection.invalidate()
-                    await connection.close()
+
+_CLOSED: Final = "the ledger is closed"
 
 
-def _fail(group: list[tuple[Any, asyncio.Future[Any]]], error: Exception) -> None:
-    for _, result in group:
-        if not result.done():
-            result.set_exception(error)
-
-
-def _told(error: BaseException) -> str:
-    # A database's own text may repeat parameters: only the kinds of the errors are told.
-    cause = getattr(error, "orig", None) or error.__cause__
-    inner = "" if cause is None else f" ({type(cause).__name__})"
-    return f"{type(error).__name__}{inner}"
+def _fail(group: list[_Member], why: LedgerUnavailable) -> None:
+    for member in group:
+        # One exception for each: whoever raises it adds its own traceback.
+        member.fail(LedgerUnavailable(*why.args))

@@ -11,11 +11,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import func, select
 
-from worker.flows.ports import LedgerUnavailable
-from worker.ledger.engine import address, is_sqlite, open_engine
+from worker.ledger.engine import address, is_sqlite, open_database
+from worker.ledger.failures import meaning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+#: A step may take this long, waiting for another migration included.
+MIGRATION_SECONDS: Final = 600.0
 _STEPS: Final = Path(__file__).parent / "migrations"
 #: Any number, but the same for all: only one migration runs at a time on a shared database.
 _MIGRATION_LOCK: Final = 7_301_946_120
@@ -36,54 +37,59 @@ class SchemaOutdated(Exception):  # noqa: N818
 async def migrate(url: str) -> tuple[str | None, str]:
     """Run the missing steps; return the revision before and after.
 
-    Safe with workers running and with a second migration at the same time. Raises
-    LedgerUnavailable when the database cannot be reached.
+    Safe with workers running and with a second migration at the same time. A schema that is newer
+    than this release is left as it is. Raises LedgerUnavailable when the database cannot be
+    reached.
     """
     if is_sqlite(url):
-        Path(address(url).database or "").parent.mkdir(parents=True, exist_ok=True)
-    return await _with_connection(url, _upgrade)
+        _file(url).parent.mkdir(parents=True, exist_ok=True)
+    return await _run(url, _upgrade)
 
 
 async def require_schema(url: str) -> None:
     """Raise SchemaOutdated when steps are missing.
 
     A schema that is newer than this release is accepted: steps only add, so that old and new
-    workers run side by side during an update.
+    workers run side by side during an update. A file that is not there yet is not made.
     """
-    if is_sqlite(url) and not Path(address(url).database or "").exists():
-        # Connecting would make the file: looking must change nothing.
-        message = f"there is no ledger at {address(url).database} yet: start the worker, or migrate"
-        raise SchemaOutdated(message)
-    before, wanted = await _with_connection(url, lambda c: (_revision(c), _head()))
-    known = {step.revision for step in _scripts().walk_revisions()}
-    if before is None or (before in known and before != wanted):
+    is_there = not is_sqlite(url) or _file(url).exists()
+    before = await _run(url, _revision) if is_there else None
+    if before is None or (before != _head() and _is_known(before)):
         message = (
-            f"the ledger's schema is at {before or 'nothing'}, this release needs {wanted}: "
+            f"the ledger's schema is at {before or 'nothing'}, this release needs {_head()}: "
             "run `withdrawals-worker migrate`"
         )
         raise SchemaOutdated(message)
 
 
-async def _with_connection(url: str, work: Callable[[Connection], _T]) -> _T:
-    engine = open_engine(url, writer=True, connections=1)
+async def _run(url: str, work: Callable[[Connection], _T]) -> _T:
+    database = open_database(url, writer=True, connections=1, statement_seconds=MIGRATION_SECONDS)
     try:
-        async with engine.connect() as connection, connection.begin():
-            return await connection.run_sync(work)
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
-        cause = getattr(error, "orig", None) or error
-        raise LedgerUnavailable(type(cause).__name__) from error
+        return await database.run(work)
+    except Exception as error:  # noqa: BLE001 - a bug is raised again as it is
+        raise meaning(error) from None
     finally:
-        await engine.dispose()
+        await database.close()
+
+
+def _file(url: str) -> Path:
+    return Path(address(url).database or "")
 
 
 def _upgrade(connection: Connection) -> tuple[str | None, str]:
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+        connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
     before = _revision(connection)
+    if before is not None and not _is_known(before):
+        return before, before
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     return before, _head()
+
+
+def _is_known(revision: str) -> bool:
+    return revision in {step.revision for step in _scripts().walk_revisions()}
 
 
 def _revision(connection: Connection) -> str | None:

@@ -24,14 +24,19 @@ _HUNDREDTH: Final = Decimal("0.01")
 Row = dict[str, Any]
 
 
-def micros(at: datetime | None) -> int | None:
+def micros(moment: datetime | None) -> int | None:
     """Return whole microseconds since 1970, or None for None."""
-    return None if at is None else (at - _EPOCH) // _MICROSECOND
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
 
 
 def moment(stored: int | None) -> datetime | None:
     """Return the time of whole microseconds since 1970, or None for None."""
-    return None if stored is None else _EPOCH + timedelta(microseconds=stored)
+    return None if stored is None else at(stored)
+
+
+def at(stored: int) -> datetime:
+    """Return the time of whole microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=stored)
 
 
 def order_row(order: Order, fingerprint: bytes) -> Row:
@@ -43,7 +48,7 @@ def order_row(order: Order, fingerprint: bytes) -> Row:
         "provider": order.provider,
         "party_id": order.party_id,
         "target_id": order.target_id,
-        "amount_minor": None if order.amount is None else int(order.amount / _HUNDREDTH),
+        "amount_minor": None if order.amount is None else _minor(order.amount),
         "currency": order.currency,
         "method": order.method,
         "body": order.body,
@@ -70,6 +75,7 @@ def state_row(withdrawal: Withdrawal) -> Row:
         "reason_detail": None if reason is None else reason.detail,
         "held_refusal_code": None if held is None else held.code.value,
         "held_refusal_provider_code": None if held is None else held.provider_code,
+        "held_refusal_detail": None if held is None else held.detail,
         "in_doubt": withdrawal.in_doubt,
         "attempts": withdrawal.attempts,
         "first_attempt_at": micros(withdrawal.first_attempt_at),
@@ -90,13 +96,17 @@ def held(row: Mapping[Any, Any]) -> Held:
         withdrawal_id=row["withdrawal_id"],
         provider_status=row["provider_status"],
         reason=_reason(row["reason_code"], row["reason_provider_code"], row["reason_detail"]),
-        held_refusal=_reason(row["held_refusal_code"], row["held_refusal_provider_code"], None),
+        held_refusal=_reason(
+            row["held_refusal_code"],
+            row["held_refusal_provider_code"],
+            row["held_refusal_detail"],
+        ),
         in_doubt=row["in_doubt"],
         attempts=row["attempts"],
         first_attempt_at=moment(row["first_attempt_at"]),
         empty_lookups=row["empty_lookups"],
         looks=row["looks"],
-        changed_at=_EPOCH + timedelta(microseconds=row["changed_at"]),
+        changed_at=at(row["changed_at"]),
         due_at=moment(row["due_at"]),
     )
     return Held(row["id"], row["version"], withdrawal)
@@ -148,6 +158,13 @@ def attempt_row(row: int, attempt: Attempt) -> Row:
     }
 
 
+def _minor(amount: Decimal) -> int:
+    minor = amount * 100
+    if minor != int(minor):
+        raise ValueError("an amount with more than two decimals cannot be stored")
+    return int(minor)
+
+
 def _order(row: Mapping[Any, Any]) -> Order:
     return Order(
         message_id=row["message_id"],
@@ -165,7 +182,7 @@ def _order(row: Mapping[Any, Any]) -> Order:
         reply_to=row["reply_to"],
         traceparent=row["traceparent"],
         not_after=moment(row["not_after"]),
-        taken_at=_EPOCH + timedelta(microseconds=row["taken_at"]),
+        taken_at=at(row["taken_at"]),
     )
 
 

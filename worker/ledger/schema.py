@@ -57,6 +57,7 @@ withdrawals: Final = Table(
     Column("reason_detail", Text),
     Column("held_refusal_code", Text),
     Column("held_refusal_provider_code", Text),
+    Column("held_refusal_detail", Text),
     Column("in_doubt", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("first_attempt_at", BigInteger),

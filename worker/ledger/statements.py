@@ -8,19 +8,20 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.decide import Held
 from worker.ledger import rows
+from worker.ledger.many import Many, of_row
 from worker.ledger.schema import attempts, events, replicas, transitions, withdrawals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Executable, Table
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection, Table
+    from sqlalchemy.sql.expression import ClauseElement
 
     from worker.core.answers import Attempt
     from worker.core.decide import Decision
@@ -99,68 +100,42 @@ class Gone:
     replica: str
 
 
-Step = Take | Record | Announced | Claim | Seen | Gone
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """Every other replica is gone; what they owned is free at once. Result: None."""
 
-_UPDATE: Final = (
-    update(withdrawals)
-    .where(withdrawals.c.id == bindparam("at_id"))
-    .values(
-        {
-            name: bindparam(f"to_{name}")
-            for name in (
-                "version",
-                "owner",
-                "status",
-                "sequence",
-                "withdrawal_id",
-                "provider_status",
-                "reason_code",
-                "reason_provider_code",
-                "reason_detail",
-                "held_refusal_code",
-                "held_refusal_provider_code",
-                "in_doubt",
-                "attempts",
-                "first_attempt_at",
-                "empty_lookups",
-                "looks",
-                "changed_at",
-                "finished_at",
-                "due_at",
-            )
-        }
-    )
-)
-_ANNOUNCED: Final = (
-    update(events)
-    .where(
-        events.c.withdrawal == bindparam("at_withdrawal"),
-        events.c.sequence == bindparam("at_sequence"),
-    )
-    .values(published_at=bindparam("to_published_at"))
-)
+    replica: str
 
 
-async def apply(connection: AsyncConnection, steps: Sequence[Step]) -> list[Any]:
+Step = Take | Record | Announced | Claim | Seen | Gone | Alone
+
+
+def apply(connection: Connection, steps: Sequence[Step]) -> list[Any]:
     """Write a group of steps; return their results in the order of the steps."""
     results: list[Any] = [None] * len(steps)
-    sorted_steps: dict[type, list[tuple[int, Any]]] = defaultdict(list)
-    for index, step in enumerate(steps):
-        sorted_steps[type(step)].append((index, step))
+    of_kind: dict[type, list[tuple[int, Any]]] = defaultdict(list)
+    for place, step in enumerate(steps):
+        of_kind[type(step)].append((place, step))
     history = _History()
-    if Take in sorted_steps:
-        await _take(connection, sorted_steps[Take], results, history)
-    if Record in sorted_steps:
-        await _record(connection, sorted_steps[Record], results, history)
-    await history.write(connection)
-    if Announced in sorted_steps:
-        await _announced(connection, sorted_steps[Announced])
-    for index, step in sorted_steps[Claim]:
-        results[index] = await _claim(connection, step)
-    for _, step in sorted_steps[Seen]:
-        await _seen(connection, step)
-    for _, step in sorted_steps[Gone]:
-        await connection.execute(delete(replicas).where(replicas.c.id == step.replica))
+    if Take in of_kind:
+        _take(connection, of_kind[Take], results, history)
+    if Record in of_kind:
+        _record(connection, of_kind[Record], results, history)
+    history.write(connection)
+    if Announced in of_kind:
+        _announced(connection, [step for _, step in of_kind[Announced]])
+    # Whoever takes a request in has it in hand; and of two claims only one gets a row.
+    busy = {step.decision.withdrawal.order.message_id for _, step in of_kind[Take]}
+    for place, step in of_kind[Claim]:
+        results[place] = _claim(connection, step, busy)
+        busy |= {held.withdrawal.order.message_id for held in results[place]}
+    for _, step in of_kind[Seen]:
+        at = rows.micros(step.at)
+        _SEEN.execute(connection, [{"id": step.replica, "started_at": at, "seen_at": at}])
+    for _, step in of_kind[Gone]:
+        connection.execute(delete(replicas).where(replicas.c.id == step.replica))
+    for _, step in of_kind[Alone]:
+        connection.execute(delete(replicas).where(replicas.c.id != step.replica))
     return results
 
 
@@ -178,16 +153,14 @@ class _History:
             self.events.append(rows.event_row(row, decision.withdrawal, change))
         self.attempts += [rows.attempt_row(row, attempt) for attempt in made]
 
-    async def write(self, connection: AsyncConnection) -> None:
-        if self.transitions:
-            await connection.execute(transitions.insert(), self.transitions)
-            await connection.execute(events.insert(), self.events)
-        if self.attempts:
-            await connection.execute(_ATTEMPT[connection.dialect.name], self.attempts)
+    def write(self, connection: Connection) -> None:
+        _TRANSITIONS.execute(connection, self.transitions)
+        _EVENTS.execute(connection, self.events)
+        _ATTEMPTS.execute(connection, self.attempts)
 
 
-async def _take(
-    connection: AsyncConnection,
+def _take(
+    connection: Connection,
     steps: list[tuple[int, Take]],
     results: list[Any],
     history: _History,
@@ -195,18 +168,18 @@ async def _take(
     # In one order everywhere: two replicas that insert the same ids cannot lock each other out.
     steps = sorted(steps, key=lambda numbered: numbered[1].decision.withdrawal.order.message_id)
     new = [_new_row(step) for _, step in steps]
-    inserted = await connection.execute(_INSERT[connection.dialect.name], new)
+    inserted = connection.execute(_INSERT[connection.dialect.name], new)
     made = {message_id: row for row, message_id in inserted}
-    for index, step in steps:
+    for place, step in steps:
         withdrawal = step.decision.withdrawal
         # Of two with one id in one group the first is new; the second finds it known.
         row = made.pop(withdrawal.order.message_id, None)
         if row is not None:
-            results[index] = Taken(Held(row, 1, withdrawal), is_new=True, same=True)
+            results[place] = Taken(Held(row, 1, withdrawal), is_new=True, same=True)
             history.add(row, step.decision, step.attempts)
     known = [numbered for numbered in steps if results[numbered[0]] is None]
     if known:
-        await _find_known(connection, known, results)
+        _find_known(connection, known, results)
 
 
 def _new_row(step: Take) -> rows.Row:
@@ -219,97 +192,81 @@ def _new_row(step: Take) -> rows.Row:
     }
 
 
-async def _find_known(
-    connection: AsyncConnection, steps: list[tuple[int, Take]], results: list[Any]
-) -> None:
+def _find_known(connection: Connection, steps: list[tuple[int, Take]], results: list[Any]) -> None:
     ids = [step.decision.withdrawal.order.message_id for _, step in steps]
-    found = await connection.execute(select(withdrawals).where(withdrawals.c.message_id.in_(ids)))
+    found = connection.execute(select(withdrawals).where(withdrawals.c.message_id.in_(ids)))
     by_id = {row["message_id"]: row for row in found.mappings()}
-    for index, step in steps:
+    for place, step in steps:
         row = by_id[step.decision.withdrawal.order.message_id]
-        same = bytes(row["fingerprint"]) == step.fingerprint
-        results[index] = Taken(rows.held(row), is_new=False, same=same)
+        same = row["fingerprint"] == step.fingerprint
+        results[place] = Taken(rows.held(row), is_new=False, same=same)
 
 
-async def _record(
-    connection: AsyncConnection,
+def _record(
+    connection: Connection,
     steps: list[tuple[int, Record]],
     results: list[Any],
     history: _History,
 ) -> None:
-    versions = await connection.execute(
+    versions = connection.execute(
         select(withdrawals.c.id, withdrawals.c.version)
         .where(withdrawals.c.id.in_(sorted(step.held.row for _, step in steps)))
         .order_by(withdrawals.c.id)
         .with_for_update()
     )
-    # .all(): a result has keys(), so dict() alone would take it for a mapping.
-    current = dict(versions.tuples().all())
+    current = {row.id: row.version for row in versions}
     changed = []
-    for index, step in steps:
+    for place, step in steps:
         row, version = step.held.row, step.held.version
         if current.get(row) != version:
             continue
         current[row] = version + 1
-        results[index] = Held(row, version + 1, step.decision.withdrawal)
+        results[place] = Held(row, version + 1, step.decision.withdrawal)
         state = rows.state_row(step.decision.withdrawal)
-        changed.append(
-            {f"to_{name}": value for name, value in state.items()}
-            | {"at_id": row, "to_version": version + 1, "to_owner": step.owner}
-        )
+        changed.append({**state, "id": row, "version": version + 1, "owner": step.owner})
         history.add(row, step.decision, step.attempts)
-    if changed:
-        await connection.execute(_UPDATE, changed)
+    _UPDATE.execute(connection, changed)
 
 
-async def _announced(connection: AsyncConnection, steps: list[tuple[int, Announced]]) -> None:
-    marks = [
-        {"at_withdrawal": row, "at_sequence": sequence, "to_published_at": rows.micros(step.at)}
-        for _, step in steps
-        for row, sequence in step.events
-    ]
-    await connection.execute(_ANNOUNCED, marks)
+def _announced(connection: Connection, steps: list[Announced]) -> None:
+    marks = {mark: rows.micros(step.at) for step in steps for mark in step.events}
+    # In one order everywhere, as above.
+    _MARK.execute(
+        connection,
+        [
+            {"withdrawal": row, "sequence": sequence, "published_at": marks[row, sequence]}
+            for row, sequence in sorted(marks)
+        ],
+    )
 
 
-async def _claim(connection: AsyncConnection, step: Claim) -> list[Held]:
+def _claim(connection: Connection, step: Claim, busy: set[str]) -> list[Held]:
     alive = select(replicas.c.id).where(
         replicas.c.seen_at > rows.micros(step.alive_since), replicas.c.id != step.owner
     )
-    due = await connection.execute(
+    due = connection.execute(
         select(withdrawals)
         .where(
             withdrawals.c.due_at <= rows.micros(step.now),
             or_(withdrawals.c.owner.is_(None), withdrawals.c.owner.not_in(alive)),
-            withdrawals.c.message_id.not_in(sorted(step.busy)),
+            withdrawals.c.message_id.not_in(sorted(busy | step.busy)),
         )
         .order_by(withdrawals.c.due_at)
         .limit(step.limit)
         .with_for_update(skip_locked=True)
     )
     found = [rows.held(row) for row in due.mappings()]
-    if found:
-        await connection.execute(
-            _CLAIMED,
-            [{"at_id": h.row, "to_version": h.version + 1, "to_owner": step.owner} for h in found],
-        )
-    return [Held(h.row, h.version + 1, h.withdrawal) for h in found]
-
-
-async def _seen(connection: AsyncConnection, step: Seen) -> None:
-    at = rows.micros(step.at)
-    await connection.execute(
-        _SEEN[connection.dialect.name], {"id": step.replica, "started_at": at, "seen_at": at}
+    claimed = [Held(held.row, held.version + 1, held.withdrawal) for held in found]
+    _CLAIMED.execute(
+        connection,
+        [{"id": held.row, "version": held.version, "owner": step.owner} for held in claimed],
     )
+    return claimed
 
-
-_CLAIMED: Final = (
-    update(withdrawals)
-    .where(withdrawals.c.id == bindparam("at_id"))
-    .values(version=bindparam("to_version"), owner=bindparam("to_owner"))
-)
 
 # The dialects' inserts look alike and share no type.
 _INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
 _INSERT: Final = {
     name: insert(withdrawals)
     .on_conflict_do_nothing(index_elements=["message_id"])
@@ -318,14 +275,44 @@ _INSERT: Final = {
 }
 
 
-def _upsert(name: str, table: Table, key: list[str], columns: list[str]) -> Executable:
+def _update(table: Table, key: list[str], columns: list[str]) -> ClauseElement:
+    return (
+        update(table)
+        .where(*(table.c[name] == of_row(name) for name in key))
+        .values({name: of_row(name) for name in columns})
+    )
+
+
+def _upsert(name: str, table: Table, key: list[str], columns: list[str]) -> ClauseElement:
     statement = _INSERTS[name](table)
-    upsert: Executable = statement.on_conflict_do_update(
+    upsert: ClauseElement = statement.on_conflict_do_update(
         index_elements=key, set_={column: statement.excluded[column] for column in columns}
     )
     return upsert
 
 
+_STATE: Final = [
+    "version",
+    "owner",
+    "status",
+    "sequence",
+    "withdrawal_id",
+    "provider_status",
+    "reason_code",
+    "reason_provider_code",
+    "reason_detail",
+    "held_refusal_code",
+    "held_refusal_provider_code",
+    "held_refusal_detail",
+    "in_doubt",
+    "attempts",
+    "first_attempt_at",
+    "empty_lookups",
+    "looks",
+    "changed_at",
+    "finished_at",
+    "due_at",
+]
 _ENDED: Final = [
     "ended_at",
     "outcome",
@@ -334,7 +321,10 @@ _ENDED: Final = [
     "request_id",
     "provider_text",
 ]
-_ATTEMPT: Final = {
-    name: _upsert(name, attempts, ["withdrawal", "number"], _ENDED) for name in _INSERTS
-}
-_SEEN: Final = {name: _upsert(name, replicas, ["id"], ["seen_at"]) for name in _INSERTS}
+_UPDATE: Final = Many(lambda _: _update(withdrawals, ["id"], _STATE))
+_CLAIMED: Final = Many(lambda _: _update(withdrawals, ["id"], ["version", "owner"]))
+_TRANSITIONS: Final = Many(lambda _: transitions.insert())
+_EVENTS: Final = Many(lambda _: events.insert())
+_ATTEMPTS: Final = Many(lambda name: _upsert(name, attempts, ["withdrawal", "number"], _ENDED))
+_MARK: Final = Many(lambda _: _update(events, ["withdrawal", "sequence"], ["published_at"]))
+_SEEN: Final = Many(lambda name: _upsert(name, replicas, ["id"], ["seen_at"]))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from urllib.parse import quote
 
 import httpx
+from pydantic import Field
 
 from worker.core.answers import (
     Answer,
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
     from worker.core.decide import Permit
     from worker.providers.http import Line
+
+#: How money travels (WD).
+Method = Literal["ach", "wire", "international_wire", "manual_bank_transfer"]
+METHODS: Final = frozenset(get_args(Method))
 
 #: Every documented word, in both spellings (CF, WD; WDL's internal set). Others are unclear.
 STATUSES: Final[Mapping[str, Status]] = {
@@ -72,6 +77,11 @@ _NOBODY: Final = "inv_credentials_check"
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 _WORD = re.compile(r"[A-Za-z0-9 _.-]{1,64}")
+_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,12})?")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_NO_DAY: Final = date(1970, 1, 1)
+#: What is kept of a provider's own words.
+TEXT_LIMIT: Final = 2000
 
 
 class BluumRequest(Request):
@@ -79,9 +89,9 @@ class BluumRequest(Request):
 
     provider: Literal["bluum"]
     investor_id: Identifier
-    method: Literal["ach", "wire", "international_wire", "manual_bank_transfer"]
-    funding_source_id: Identifier
-    description: Description = None
+    method: Method
+    funding_source_id: Identifier = Field(repr=False)
+    description: Description = Field(default=None, repr=False)
 
     @property
     def party_id(self) -> str:
@@ -161,30 +171,31 @@ class Bluum:
     async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
         """`GET /investors/{id}/withdrawals` (WDL) over the days given, page by page.
 
-        The sort order is not documented, so an entry may move from page to page while we read:
-        an answer counts only when no page came out short of what `has_more` promised.
+        The sort order is not documented, so an entry may move while we read, and the one that is
+        looked for may slip through between two pages. Hence each page begins with the last entry
+        of the one before: where it does not, the list moved, and nothing is concluded from it. A
+        page may be shorter than was asked for (WDL and HOW disagree about the longest).
         """
-        entries: dict[str, Entry] = {}
-        for page in range(PAGES_LIMIT):
-            reply = await self._line.exchange(
-                "list",
-                "GET",
-                _path(party_id),
-                query={
-                    "date_from": since.isoformat(),
-                    "date_to": until.isoformat(),
-                    "limit": str(PAGE),
-                    "offset": str(page * PAGE),
-                },
-            )
+        entries: list[Entry] = []
+        for _ in range(PAGES_LIMIT):
+            query = {
+                "date_from": since.isoformat(),
+                "date_to": until.isoformat(),
+                "limit": str(PAGE),
+                "offset": str(max(0, len(entries) - 1)),
+            }
+            reply = await self._line.exchange("list", "GET", _path(party_id), query=query)
             read = _page(reply)
             if not isinstance(read, tuple):
                 return read
             found, more = read
-            entries |= {entry.reported.withdrawal_id: entry for entry in found}
+            if entries and (not found or _id(found[0]) != _id(entries[-1])):
+                return Unclear("list_moved")
+            entries[-1:] = found
             if not more:
-                return Listed(tuple(entries.values()))
-            if not found:
+                return Listed(tuple({_id(entry): entry for entry in entries}.values()))
+            if len(found) <= 1:
+                # It promises more, and there is no way on.
                 return Unclear("short_page")
         return Unclear("endless_list")
 
@@ -207,23 +218,19 @@ def _path(party_id: str, withdrawal_id: str | None = None) -> str:
     return path if withdrawal_id is None else f"{path}/{quote(withdrawal_id, safe='')}"
 
 
-def _answer(reply: Outcome, *, expected_id: str | None) -> Answer:
+def _answer(outcome: Outcome, *, expected_id: str | None) -> Answer:
     """Turn an exchange about one withdrawal into an answer: a total map of what may come."""
-    refusal = _not_reported(reply)
-    if refusal is not None:
-        return refusal
-    if not isinstance(reply, Reply):  # pragma: no cover - `_not_reported` answers for silence
-        return Unclear("silence")
+    reply = _success(outcome)
+    if not isinstance(reply, Reply):
+        return reply
     reported = _reported(reply.document or {}, request_id=reply.request_id, status=reply.status)
     if reported is None or expected_id not in {None, reported.withdrawal_id}:
         return Unclear("unusable_body", trace=_trace(reply))
     return reported
 
 
-def _not_reported(
-    reply: Outcome,
-) -> Refused | Conflicted | Unclear | Throttled | Denied | None:
-    """Return the answer that is not a report, or None for a 2xx whose body is to be read."""
+def _success(reply: Outcome) -> Reply | Refused | Conflicted | Unclear | Throttled | Denied:
+    """Return a reply of 2xx as it is, for its body to be read, and an answer for all others."""
     if isinstance(reply, Silence):
         return Unclear(reply.why)
     if isinstance(reply, Postponed):
@@ -231,7 +238,7 @@ def _not_reported(
     trace = _trace(reply)
     match reply.status:
         case status if httpx.codes.is_success(status):
-            return None
+            return reply
         case httpx.codes.UNAUTHORIZED:
             return Denied(trace)
         case httpx.codes.CONFLICT:
@@ -264,44 +271,52 @@ def _trace(reply: Reply) -> Trace:
         http_status=reply.status,
         provider_code=code if isinstance(code, str) and _CODE.fullmatch(code) else None,
         request_id=reply.request_id,
-        text=text[:2000].replace("\x00", "") if isinstance(text, str) else None,
+        text=_told(text),
     )
+
+
+def _told(text: object) -> str | None:
+    """Cut what a provider wrote to what every ledger can store: no NUL, no lone surrogate."""
+    if not isinstance(text, str):
+        return None
+    return text[:TEXT_LIMIT].replace("\x00", "").encode(errors="replace").decode()
 
 
 def _reported(
     document: Mapping[str, Any], *, request_id: str | None, status: int | None
 ) -> Reported | None:
     """Read one withdrawal; None without a usable id. `wd_` and `wdr_` ids are opaque (HOW)."""
-    identity = document.get("id", document.get("withdrawal_id"))
+    identity = document.get("id")
+    if identity is None:
+        identity = document.get("withdrawal_id")
     if not isinstance(identity, str) or not _ID.fullmatch(identity):
         return None
-    word = document.get("status")
-    known = isinstance(word, str) and _WORD.fullmatch(word)
-    reason = document.get("failure_reason")
+    word = _text(document.get("status"), _WORD)
     return Reported(
         withdrawal_id=identity,
-        status=STATUSES.get(word) if known and isinstance(word, str) else None,
-        provider_status=word if known and isinstance(word, str) else None,
+        status=STATUSES.get(word or ""),
+        provider_status=word,
         trace=Trace(
             http_status=status,
             request_id=request_id,
-            text=reason[:2000].replace("\x00", "") if isinstance(reason, str) else None,
+            text=_told(document.get("failure_reason")),
         ),
     )
 
 
 def _page(
-    reply: Outcome,
+    outcome: Outcome,
 ) -> tuple[list[Entry], bool] | Refused | Unclear | Throttled | Denied:
-    refusal = _not_reported(reply)
-    if isinstance(refusal, Conflicted):
-        return Unclear("http_409", trace=refusal.trace)
-    if refusal is not None:
-        return refusal
-    document = (reply.document if isinstance(reply, Reply) else None) or {}
+    """Read one page of a list, with whether more follows."""
+    reply = _success(outcome)
+    if isinstance(reply, Conflicted):
+        return Unclear("http_409", trace=reply.trace)
+    if not isinstance(reply, Reply):
+        return reply
+    document = reply.document or {}
     data, more = document.get("data"), document.get("has_more")
     if not isinstance(data, list) or not isinstance(more, bool):
-        return Unclear("unusable_body")
+        return Unclear("unusable_body", trace=_trace(reply))
     entries = [_entry(item) for item in data]
     read = [entry for entry in entries if entry is not None]
     # An entry that cannot be read might be the very one that is looked for.
@@ -309,24 +324,38 @@ def _page(
 
 
 def _entry(item: object) -> Entry | None:
+    """Read one entry of a list; None without a usable id or amount, by which it is recognised.
+
+    Whatever else is not in a documented form counts as not shown: a strange word must not make
+    one of ours look like another's.
+    """
     if not isinstance(item, dict):
         return None
     reported = _reported(item, request_id=None, status=None)
-    if reported is None:
+    amount = _text(item.get("amount"), _AMOUNT)
+    if reported is None or amount is None:
         return None
+    method = item.get("method")
     return Entry(
         reported=reported,
-        amount=_text(item.get("amount")),
-        currency=_text(item.get("currency")),
-        method=_text(item.get("method")),
-        target_id=_text(item.get("funding_source_id")),
+        amount=amount,
+        currency=_text(item.get("currency"), _CURRENCY),
+        method=method if isinstance(method, str) and method in METHODS else None,
+        target_id=_text(item.get("funding_source_id"), _ID),
         text=_text(item.get("description")),
         created_on=_created_on(item),
     )
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _id(entry: Entry) -> str:
+    return entry.reported.withdrawal_id
+
+
+def _text(value: object, form: re.Pattern[str] | None = None) -> str | None:
+    """Return a text that is in its documented form, else None."""
+    if not isinstance(value, str) or (form is not None and not form.fullmatch(value)):
+        return None
+    return value
 
 
 def _created_on(item: Mapping[str, Any]) -> date | None:
@@ -334,8 +363,11 @@ def _created_on(item: Mapping[str, Any]) -> date | None:
     created = item.get("created")
     try:
         if isinstance(created, int | float) and not isinstance(created, bool):
-            return datetime.fromtimestamp(created, UTC).date()
-        text = item.get("created_at") or item.get("initiated_at")
-        return datetime.fromisoformat(text).date() if isinstance(text, str) else None
+            day = datetime.fromtimestamp(created, UTC).date()
+        else:
+            text = item.get("created_at") or item.get("initiated_at")
+            day = datetime.fromisoformat(text).date() if isinstance(text, str) else _NO_DAY
     except (ValueError, OverflowError, OSError):
         return None
+    # Servers write zero, or the year 1, where they mean that there is none.
+    return day if day > _NO_DAY else None

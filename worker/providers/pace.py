@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ class Pace:
     def __init__(self, rate: float, *, waited: Callable[[str, float], None]) -> None:
         self._gap = (1 + MARGIN) / rate
         self._waited = waited
-        # The waiting calls of each class, oldest first, with the time at which they asked.
-        self._waiting: tuple[OrderedDict[Turn, float], ...] = tuple(
+        # The waiting calls of each class, oldest first, each with its number.
+        self._waiting: tuple[OrderedDict[Turn, int], ...] = tuple(
             OrderedDict() for _ in set(CLASSES.values())
         )
+        self._numbers = count()
         self._turns = 0
         self._next_at = 0.0
         self._paused_until = 0.0
@@ -61,7 +63,7 @@ class Pace:
         turn: Turn = loop.create_future()
         # What has no class goes with the last one.
         others = self._waiting[CLASSES.get(operation, -1)]
-        others[turn] = asked_at
+        others[turn] = next(self._numbers)
         self._serve(loop)
         try:
             put_off = await turn
@@ -97,7 +99,7 @@ class Pace:
             if _tell(self._first(), None):
                 self._next_at = max(at, now - LATENESS) + self._gap
 
-    def _first(self) -> OrderedDict[Turn, float]:
+    def _first(self) -> OrderedDict[Turn, int]:
         """Return the class whose oldest call goes next."""
         self._turns += 1
         waiting = [others for others in self._waiting if others]
@@ -114,7 +116,7 @@ class Pace:
         return timedelta(seconds=self._paused_until - now)
 
 
-def _tell(others: OrderedDict[Turn, float], put_off: timedelta | None) -> bool:
+def _tell(others: OrderedDict[Turn, int], put_off: timedelta | None) -> bool:
     """Answer the oldest call of a class; False when it was given up and does not hear any more."""
     turn, _ = others.popitem(last=False)
     if turn.done():

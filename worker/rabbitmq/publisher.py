@@ -122,7 +122,9 @@ class Publisher:
                     routing_key=key,
                     properties=properties,
                     mandatory=mandatory,
-                    timeout=self._seconds,
+                    # The confirmation is awaited; to wait for the socket's buffer before would
+                    # let only one publish into the channel at a time.
+                    wait=False,
                 )
         except PublishError as returned:
             raise PublishUnroutable(exchange or key) from returned

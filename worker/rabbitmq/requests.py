@@ -1,4 +1,4 @@
-"""Publishing a request message, as upstream services do: confirmed, and only where a queue takes it.
+"""Publishing a request message as upstream services do: confirmed, and only where a queue takes it.
 
 For the command line and the demo; the worker itself publishes no requests."""
 

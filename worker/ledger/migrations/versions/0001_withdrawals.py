@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("reason_detail", sa.Text),
         sa.Column("held_refusal_code", sa.Text),
         sa.Column("held_refusal_provider_code", sa.Text),
+        sa.Column("held_refusal_detail", sa.Text),
         sa.Column("in_doubt", sa.Boolean, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("first_attempt_at", sa.BigInteger),

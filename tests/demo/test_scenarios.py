@@ -1,0 +1,76 @@
+"""What the demo asks for is what it says it asks for."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.core.messages import Envelope, Misread, Understood, read
+from worker.demo.evidence import content_of
+from worker.demo.scenarios import SCENARIOS, Message, Scenario, interleaved
+from worker.providers.bluum import BluumRequest
+
+METHODS = {"ach", "wire", "international_wire", "manual_bank_transfer"}
+
+
+def understood(message: Message) -> Understood | Misread:
+    """What the worker makes of a message."""
+    envelope = Envelope(
+        body=message.body,
+        message_id=message.name if message.is_property else None,
+        content_type=message.content_type,
+        headers=message.headers,
+    )
+    return read(envelope, shapes={"bluum": BluumRequest}, default_provider="bluum")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.title)
+def test_the_worker_reads_each_message_as_it_is_meant(scenario: Scenario) -> None:
+    """
+    Misread for the very reason that is expected, or understood under the id that is expected.
+    """
+    for message in scenario.messages:
+        match understood(message):
+            case Understood(message_id=message_id):
+                assert message.name == message_id
+            case Misread(reason=reason):
+                assert reason in scenario.dead_letters
+
+
+def test_all_methods_are_asked_for_by_several_investors() -> None:
+    """
+    The good requests go over every method, and not all to one investor.
+    """
+    good = [
+        message.request
+        for scenario in SCENARIOS
+        for message in map(understood, scenario.messages)
+        if isinstance(message, Understood) and isinstance(message.request, BluumRequest)
+    ]
+
+    assert METHODS == {request.method for request in good}
+    assert len({request.investor_id for request in good}) > 5
+    assert len(good) > 40
+
+
+def test_no_two_scenarios_share_a_message() -> None:
+    """
+    What is seen of a message belongs to one row of the table.
+    """
+    messages = [
+        {(message.name, content_of(message.body)) for message in scenario.messages}
+        for scenario in SCENARIOS
+    ]
+
+    assert sum(map(len, messages)) == len(set().union(*messages))
+    assert all(len(scenario.messages) == 1 for scenario in SCENARIOS if scenario.again)
+
+
+def test_messages_are_dealt_out_in_turn() -> None:
+    """
+    One of each scenario, then the second of each, until none is left.
+    """
+    a, b, c = (Message(name=name, body=b"") for name in "abc")
+
+    assert [a, c, b] == interleaved(
+        [Scenario(title="1", messages=(a, b)), Scenario(title="2", messages=(c,))]
+    )

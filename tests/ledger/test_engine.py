@@ -1,0 +1,157 @@
+"""Addresses of ledgers, and what is told when one is wrong or does not answer: never a secret."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.ledger.builders import FINGERPRINT, an_order, moved, take, taken_in
+from worker.core.withdrawal import Status
+from worker.demo.rabbitmq_node import free_ports
+from worker.flows.ports import LedgerUnavailable, StepRefused
+from worker.ledger.engine import LedgerAddressInvalid, address, is_sqlite
+from worker.ledger.migrate import migrate, require_schema
+from worker.ledger.store import open_ledger
+
+if TYPE_CHECKING:
+    from worker.ledger.store import Ledger
+
+_PASSWORD: Final = "hunter2"
+_SECRET: Final = "DE02120300000000202051"
+
+
+@pytest.mark.parametrize(
+    ("url", "database", "embedded"),
+    [
+        ("sqlite:///withdrawals.db", "withdrawals.db", True),
+        ("sqlite:////data/withdrawals.db", "/data/withdrawals.db", True),
+        ("postgresql://worker:secret@db.internal:5433/payouts", "payouts", False),
+        ("postgresql://db/payouts?sslmode=verify-full", "payouts", False),
+    ],
+)
+def test_a_ledger_is_a_file_or_a_server(url: str, database: str, *, embedded: bool) -> None:
+    """
+    A URL names the one or the other.
+    """
+    assert database == address(url).database
+    assert embedded == is_sqlite(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "nonsense",
+        f"mysql://worker:{_PASSWORD}@db/payouts",
+        f"postgres://worker:{_PASSWORD}@db/payouts",
+        f"postgresql+psycopg://worker:{_PASSWORD}@db/payouts",
+        f"postgresql://worker:{_PASSWORD}@db:{_PASSWORD}/payouts",
+        "sqlite+aiosqlite:///withdrawals.db",
+    ],
+)
+def test_another_address_is_refused(url: str) -> None:
+    """
+    The sentence says what is expected; of the address, which may hold a password, it says nothing.
+    """
+    with pytest.raises(LedgerAddressInvalid) as caught:
+        address(url)
+
+    assert "expected sqlite:///path or postgresql://user:password@host/database" == str(
+        caught.value
+    )
+    assert _PASSWORD not in _printed(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"],
+)
+def test_a_ledger_in_memory_is_refused(url: str) -> None:
+    """
+    It would forget what was paid, and pay it again.
+    """
+    with pytest.raises(LedgerAddressInvalid, match="forget"):
+        address(url)
+
+
+@pytest.mark.parametrize("option", ["sslmode=disable", "application_name=payouts"])
+async def test_options_of_the_server_are_understood(postgres_url: str, option: str) -> None:
+    """
+    What other programs write behind the question mark works here as well.
+    """
+    await require_schema(f"{postgres_url}?{option}")
+
+
+async def test_options_are_not_ignored(postgres_url: str) -> None:
+    """
+    Who asks for encryption does not get a connection without.
+    """
+    with pytest.raises(LedgerUnavailable):
+        await require_schema(f"{postgres_url}?sslmode=require")
+
+
+async def test_a_server_that_does_not_answer_is_told_without_the_password() -> None:
+    """
+    Neither in the sentence nor in what led to it.
+    """
+    (port,) = free_ports(1)
+    url = f"postgresql://worker:{_PASSWORD}@127.0.0.1:{port}/payouts"
+    async with open_ledger(url) as ledger:
+        for ask in (ledger.check, ledger.heartbeat, ledger.leave):
+            with pytest.raises(LedgerUnavailable) as caught:
+                await ask()
+            assert "ConnectionRefusedError" == str(caught.value)
+            assert _PASSWORD not in _printed(caught.value)
+    with pytest.raises(LedgerUnavailable) as caught:
+        await migrate(url)
+    assert _PASSWORD not in _printed(caught.value)
+
+
+async def test_refused_content_is_not_repeated(ledger: Ledger) -> None:
+    """
+    What a database says of a duplicate quotes it; what we say does not.
+    """
+    for message_id in ("req-1", "req-2"):
+        held = await take(ledger, message_id)
+        decision = moved(held, Status.PENDING, withdrawal_id=_SECRET)
+        if message_id == "req-1":
+            await ledger.record(held, decision)
+            continue
+        with pytest.raises(StepRefused) as caught:
+            await ledger.record(held, decision)
+        assert _SECRET not in _printed(caught.value)
+
+
+async def test_content_that_cannot_be_written_is_not_repeated(ledger: Ledger) -> None:
+    """
+    Nor what a driver says of a value that it cannot encode.
+    """
+    unwritable = _SECRET + "\ud800"
+    with pytest.raises(StepRefused) as taken:
+        await ledger.take(taken_in(an_order(target_id=unwritable)), FINGERPRINT)
+    with pytest.raises(StepRefused) as asked:
+        await ledger.owned_by_others("bluum", [unwritable], row=1)
+
+    assert _SECRET not in _printed(taken.value)
+    assert _SECRET not in _printed(asked.value)
+
+
+async def test_a_table_that_is_missing_is_told_without_parameters(ledger_url: str) -> None:
+    """
+    A ledger that was never migrated is away; the statement and its values stay inside.
+    """
+    async with open_ledger(ledger_url) as ledger:
+        with pytest.raises(LedgerUnavailable) as taken:
+            await ledger.take(taken_in(an_order(target_id=_SECRET)), FINGERPRINT)
+        with pytest.raises(LedgerUnavailable) as asked:
+            await ledger.history(_SECRET)
+
+    assert _SECRET not in _printed(taken.value)
+    assert _SECRET not in _printed(asked.value)
+
+
+def _printed(error: BaseException) -> str:
+    """The error as a log would show it, with all that led to it."""
+    return "".join(traceback.format_exception(error))

@@ -1,0 +1,151 @@
+"""The run: everything is asked for, the worker is killed midway, and all is watched to its end.
+
+Where the order is the meaning: the worker is killed while its calls are on their way, because that
+is when money is lost or paid twice; the last message is held back until all others have ended, so
+that its end shows that nothing before it is left."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from worker.demo.audit import ENDS
+from worker.demo.evidence import read_record
+from worker.demo.mailbox import Mailbox, open_mailbox
+from worker.demo.scenarios import SCENARIOS, UNKNOWN, Again, interleaved
+from worker.demo.story import Story
+from worker.demo.verdict import Verdict, judge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from worker.demo.scenarios import Scenario
+    from worker.demo.screen import Screen
+    from worker.demo.stage import Stage
+
+#: The run ends after this time, whatever is missing.
+RUN_SECONDS_MAX: Final = 55.0
+#: The worker is killed when the provider has taken so many: some are done, many on their way.
+_KILL_AFTER: Final = 8
+_WATCH_SECONDS: Final = 0.25
+#: What the broker has sent and we have not read is read within this time.
+_LATE_SECONDS: Final = 0.3
+
+
+async def play(stage: Stage, screen: Screen, *, keep: bool) -> Verdict:
+    """Carry the run out and judge it; unless `keep`, the worker has been stopped when it returns.
+
+    Raises StageFailed when worker or simulator end by themselves.
+    """
+    story = Story(SCENARIOS)
+    async with open_mailbox(stage.broker.url) as mailbox, _watching(stage, mailbox, story):
+        async with screen.showing(story):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RUN_SECONDS_MAX):
+                    await _Course(stage, mailbox, story, screen.say).run()
+        if not keep:
+            # In order: it finishes and acknowledges what it has in hand. What it left undone lies
+            # in its queue again, and would be counted.
+            code = await asyncio.to_thread(stage.worker.stop)
+            screen.say(f"worker stopped in order, exit code {code}")
+        await asyncio.sleep(_LATE_SECONDS)
+        await _read_record(stage, story)
+        waiting = await mailbox.waiting()
+        return judge(story.seen, story.outcomes, waiting=waiting, replays=story.replays)
+
+
+class _Course:
+    """The course of one run: who sends what, and when."""
+
+    def __init__(
+        self, stage: Stage, mailbox: Mailbox, story: Story, say: Callable[[str], None]
+    ) -> None:
+        self._stage = stage
+        self._mailbox = mailbox
+        self._story = story
+        self._say = say
+        self._one_at_a_time = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Publish, kill, repeat, wait; returns when all that has to come has come."""
+        first = [scenario for scenario in self._story.scenarios if not scenario.is_last]
+        last = [scenario for scenario in self._story.scenarios if scenario.is_last]
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publish(first))
+            tasks.create_task(self._kill_worker())
+            for scenario in first:
+                if scenario.again is not None:
+                    tasks.create_task(self._send_again(scenario, scenario.again))
+        await self._story.until(lambda: self._open == {scenario.title for scenario in last})
+        await self._publish(last)
+        await self._story.until(lambda: not self._open)
+
+    @property
+    def _open(self) -> set[str]:
+        return {found.title for found in self._story.outcomes if not found.is_settled}
+
+    async def _publish(self, scenarios: list[Scenario]) -> None:
+        messages = interleaved(scenarios)
+        for message in messages:
+            async with self._one_at_a_time:
+                self._story.send(await self._mailbox.publish(message))
+        self._say(f"{len(messages)} messages published, each confirmed by the broker")
+
+    async def _kill_worker(self) -> None:
+        await self._story.until(self._is_well_begun)
+        self._stage.worker.kill()
+        halfway = list(self._story.statuses.values()).count("received")
+        self._say(f"worker killed (SIGKILL) with {halfway} requests halfway through a payout")
+        seconds = await self._stage.start_worker()
+        self._say(f"worker started again, ready after {seconds:.1f} s")
+
+    def _is_well_begun(self) -> bool:
+        # Whom the provider does not know has to be refused before. Had the answer been lost, nobody
+        # could tell any more what became of it: the list, too, is refused.
+        refused = all(self._story.statuses.get(name) == "rejected" for name in UNKNOWN.ids)
+        return refused and list(self._story.statuses.values()).count("pending") >= _KILL_AFTER
+
+    async def _send_again(self, scenario: Scenario, again: Again) -> None:
+        (message,) = scenario.messages
+        wanted = ENDS if again is Again.AFTER_THE_END else {again.value}
+        await self._story.until(lambda: self._story.statuses.get(message.name or "") in wanted)
+        async with self._one_at_a_time:
+            self._story.send(await self._mailbox.publish(message))
+
+
+@asynccontextmanager
+async def _watching(stage: Stage, mailbox: Mailbox, story: Story) -> AsyncIterator[None]:
+    """Fill the story while the block lasts; it fails when the watching does."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            watches = [
+                tasks.create_task(mailbox.hear_events(story.hear)),
+                tasks.create_task(mailbox.hear_answers(story.hear_answer)),
+                tasks.create_task(mailbox.read_dead_letters(story.bury)),
+                tasks.create_task(_watch_provider(stage, story)),
+            ]
+            yield
+            for watch in watches:
+                watch.cancel()
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return one cause of several: enough to say what went wrong."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _watch_provider(stage: Stage, story: Story) -> None:
+    while True:
+        stage.check()
+        await _read_record(stage, story)
+        await asyncio.sleep(_WATCH_SECONDS)
+
+
+async def _read_record(stage: Stage, story: Story) -> None:
+    record = await stage.record()
+    story.look(read_record(record), replays=record["counters"]["replays"])

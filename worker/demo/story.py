@@ -1,0 +1,87 @@
+"""What has been seen so far, from outside, and what was going on meanwhile.
+
+Filled by those who watch, read by those who show; nothing is fetched here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from worker.demo.audit import Seen
+from worker.demo.outcome import outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.demo.audit import Buried, Executed, Heard, Sent
+    from worker.demo.outcome import Outcome
+    from worker.demo.scenarios import Scenario
+
+
+@dataclass(slots=True)
+class Story:
+    """One run: evidence that grows, and whoever waits for something to become true."""
+
+    scenarios: Sequence[Scenario]
+    replays: int = 0
+    _begun: float = field(default_factory=time.monotonic)
+    _sent: list[Sent] = field(default_factory=list)
+    _heard: list[Heard] = field(default_factory=list)
+    _answers: list[Heard] = field(default_factory=list)
+    _buried: list[Buried] = field(default_factory=list)
+    _executed: tuple[Executed, ...] = ()
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has been going on."""
+        return time.monotonic() - self._begun
+
+    @property
+    def seen(self) -> Seen:
+        """The evidence as it stands."""
+        return Seen(tuple(self._sent), self._executed, tuple(self._heard), tuple(self._buried))
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """How far each scenario has come."""
+        seen = self.seen
+        return [outcome(scenario, seen, self._answers) for scenario in self.scenarios]
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """The newest status of each request of which an event has come."""
+        return {event.message_id: event.status for event in self._heard}
+
+    def send(self, message: Sent) -> None:
+        """A message was published."""
+        self._sent.append(message)
+        self._changed.set()
+
+    def hear(self, event: Heard) -> None:
+        """An event came."""
+        self._heard.append(event)
+        self._changed.set()
+
+    def hear_answer(self, event: Heard) -> None:
+        """An answer came."""
+        self._answers.append(event)
+        self._changed.set()
+
+    def bury(self, letter: Buried) -> None:
+        """A dead letter came."""
+        self._buried.append(letter)
+        self._changed.set()
+
+    def look(self, executed: tuple[Executed, ...], *, replays: int) -> None:
+        """The provider's record was read."""
+        self._executed, self.replays = executed, replays
+        self._changed.set()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Return once `holds` does; it is asked whenever something new was seen."""
+        while not holds():
+            self._changed.clear()
+            await self._changed.wait()
