@@ -6,8 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aio_pika
 import pytest
@@ -16,6 +15,10 @@ from typer.testing import CliRunner, Result
 from worker.cli.main import app
 from worker.demo.rabbitmq_node import free_ports
 from worker.rabbitmq import topology
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 _REQUEST = {
     "investor_id": "inv_1",

@@ -7,8 +7,16 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from worker.core.answers import Entry, Refused, Reported, Trace
-from worker.core.decide import Held, take_in
+from worker.core.answers import Answer, Entry, ListAnswer, Listed, Refused, Reported, Trace
+from worker.core.decide import (
+    Decision,
+    Held,
+    decide_create,
+    decide_look,
+    decide_lookup,
+    take_in,
+)
+from worker.core.lookup import Candidates
 from worker.core.schedule import Patience, Schedule
 from worker.core.withdrawal import (
     Order,
@@ -113,3 +121,24 @@ def an_entry(order: Order | None = None, **changes: Any) -> Entry:  # noqa: ANN4
         created_on=date(2026, 6, 1),
     )
     return replace(plain, **changes)
+
+
+def create(withdrawal: Withdrawal, answer: Answer, *, now: datetime = NOW) -> Decision:
+    """Decide on the answer to a create call, by even chance."""
+    return decide_create(withdrawal, answer, now=now, patience=PATIENCE, chance=EVEN)
+
+
+def look(withdrawal: Withdrawal, answer: Answer, *, now: datetime = NOW) -> Decision:
+    """Decide on the answer to a look, by even chance."""
+    return decide_look(withdrawal, answer, now=now, patience=PATIENCE, chance=EVEN)
+
+
+def look_up(
+    withdrawal: Withdrawal,
+    found: Candidates = Candidates(),  # noqa: B008 - it is frozen
+    *,
+    answer: ListAnswer = Listed(()),  # noqa: B008
+    now: datetime = NOW,
+) -> Decision:
+    """Decide on a look through the list that found these, by even chance."""
+    return decide_lookup(withdrawal, answer, found, now=now, patience=PATIENCE, chance=EVEN)

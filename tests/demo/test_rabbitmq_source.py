@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 INSTALLS = (
     'echo "$0 $*" | sed "s|.*/||" >> "$LOG"; case "$*" in *install*) touch "$INSTALLED";; esac'
 )
-REFUSES = "exit 1"
+REFUSES = "echo 'no network'; exit 1"
 PASSES_ON = '[ "$1" = -n ] && shift; exec "$@"'
 #: Notes whether the file that holds services back was there while installing.
 CHECKS_POLICY = f'cp "$POLICY" "$POLICY.seen" 2>/dev/null\n{INSTALLS}'
@@ -50,7 +50,7 @@ class Fake:
         machine = Machine(
             path=str(self.programs), is_root=is_root, find=self._find, policy=self.policy
         )
-        return obtain_rabbitmq(machine, self.folder / "node", self.said.append)
+        return obtain_rabbitmq(machine, self.folder, self.said.append)
 
     @property
     def called(self) -> list[str]:
@@ -135,6 +135,7 @@ def test_the_policy_goes_when_installing_fails(machine: Fake) -> None:
 
     assert machine.obtain(is_root=True) is None
     assert not machine.policy.exists()
+    assert "RabbitMQ: that did not work: no network" == machine.said[-1]
 
 
 def test_sudo_without_a_password_is_used(machine: Fake) -> None:

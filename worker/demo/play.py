@@ -10,7 +10,7 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from worker.demo.audit import ENDS
+from worker.demo.audit import ENDS, HELD
 from worker.demo.evidence import read_record
 from worker.demo.mailbox import Mailbox, open_mailbox
 from worker.demo.scenarios import SCENARIOS, UNKNOWN, Again, interleaved
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from worker.demo.screen import Screen
     from worker.demo.stage import Stage
 
-#: The run ends after this time, whatever is missing.
-RUN_SECONDS_MAX: Final = 55.0
+#: The run ends after this time, whatever is missing: a minute with the stopping of the worker.
+RUN_SECONDS_MAX: Final = 50.0
 #: The worker is killed when the provider has taken so many: some are done, many on their way.
 _KILL_AFTER: Final = 8
 _WATCH_SECONDS: Final = 0.25
@@ -36,7 +36,7 @@ _LATE_SECONDS: Final = 0.3
 async def play(stage: Stage, screen: Screen, *, keep: bool) -> Verdict:
     """Carry the run out and judge it; unless `keep`, the worker has been stopped when it returns.
 
-    Raises StageFailed when worker or simulator end by themselves.
+    Raises StageFailed when worker or simulator end by themselves, or the worker not in order.
     """
     story = Story(SCENARIOS)
     async with open_mailbox(stage.broker.url) as mailbox, _watching(stage, mailbox, story):
@@ -45,10 +45,10 @@ async def play(stage: Stage, screen: Screen, *, keep: bool) -> Verdict:
                 async with asyncio.timeout(RUN_SECONDS_MAX):
                     await _Course(stage, mailbox, story, screen.say).run()
         if not keep:
-            # In order: it finishes and acknowledges what it has in hand. What it left undone lies
-            # in its queue again, and would be counted.
-            code = await asyncio.to_thread(stage.worker.stop)
-            screen.say(f"worker stopped in order, exit code {code}")
+            # It finishes and acknowledges what it has in hand; what it left undone would lie in its
+            # queue again, and be counted.
+            await asyncio.to_thread(stage.stop_worker)
+            screen.say("worker stopped in order")
         await asyncio.sleep(_LATE_SECONDS)
         await _read_record(stage, story)
         waiting = await mailbox.waiting()
@@ -72,25 +72,25 @@ class _Course:
         first = [scenario for scenario in self._story.scenarios if not scenario.is_last]
         last = [scenario for scenario in self._story.scenarios if scenario.is_last]
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._publish(first))
+            tasks.create_task(self._publish(first, "{} messages published, each confirmed"))
             tasks.create_task(self._kill_worker())
             for scenario in first:
                 if scenario.again is not None:
                     tasks.create_task(self._send_again(scenario, scenario.again))
         await self._story.until(lambda: self._open == {scenario.title for scenario in last})
-        await self._publish(last)
+        await self._publish(last, "all have ended; {} last message published")
         await self._story.until(lambda: not self._open)
 
     @property
     def _open(self) -> set[str]:
         return {found.title for found in self._story.outcomes if not found.is_settled}
 
-    async def _publish(self, scenarios: list[Scenario]) -> None:
+    async def _publish(self, scenarios: list[Scenario], done: str) -> None:
         messages = interleaved(scenarios)
         for message in messages:
             async with self._one_at_a_time:
                 self._story.send(await self._mailbox.publish(message))
-        self._say(f"{len(messages)} messages published, each confirmed by the broker")
+        self._say(done.format(len(messages)))
 
     async def _kill_worker(self) -> None:
         await self._story.until(self._is_well_begun)
@@ -103,13 +103,18 @@ class _Course:
     def _is_well_begun(self) -> bool:
         # Whom the provider does not know has to be refused before. Had the answer been lost, nobody
         # could tell any more what became of it: the list, too, is refused.
-        refused = all(self._story.statuses.get(name) == "rejected" for name in UNKNOWN.ids)
-        return refused and list(self._story.statuses.values()).count("pending") >= _KILL_AFTER
+        statuses = self._story.statuses
+        refused = all(statuses.get(name) == "rejected" for name in UNKNOWN.ids)
+        return refused and sum(status in HELD for status in statuses.values()) >= _KILL_AFTER
 
     async def _send_again(self, scenario: Scenario, again: Again) -> None:
         (message,) = scenario.messages
-        wanted = ENDS if again is Again.AFTER_THE_END else {again.value}
-        await self._story.until(lambda: self._story.statuses.get(message.name or "") in wanted)
+
+        def is_time() -> bool:
+            status = self._story.statuses.get(message.name or "")
+            return status in ENDS if again is Again.AFTER_THE_END else status is not None
+
+        await self._story.until(is_time)
         async with self._one_at_a_time:
             self._story.send(await self._mailbox.publish(message))
 

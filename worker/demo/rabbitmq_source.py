@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from worker.demo.rabbitmq_node import DockerRabbitmq, Found, RabbitmqNode, find_rabbitmq
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _PACKAGE: Final = "rabbitmq-server"
 # Debian starts what it installs, unless this file says no (101); a machine that has one keeps it.
@@ -61,32 +61,29 @@ def obtain_rabbitmq(
 
     Says each thing that is done to the machine before it is done.
     """
+    node = folder / "rabbitmq"
     if found := machine.find():
-        return RabbitmqNode(folder, found)
-    for install in (_install_with_apt, _install_with_brew):
-        if install(machine, say) and (found := machine.find()):
-            return RabbitmqNode(folder, found)
+        return RabbitmqNode(node, found)
+    for title, command in _installations(machine):
+        say(f"RabbitMQ: not found, installing {title}; this may take minutes")
+        failure = _run(command, log=folder / "install.log")
+        if failure is None and (found := machine.find()):
+            return RabbitmqNode(node, found)
+        say(f"RabbitMQ: that did not work: {failure or 'it is still not found'}")
     if machine.program("docker"):
-        say("RabbitMQ: not installed, taking the image rabbitmq:4 from Docker")
+        say("RabbitMQ: not found, taking Docker's image rabbitmq:4")
         return DockerRabbitmq()
     return None
 
 
-def _install_with_apt(machine: Machine, say: Callable[[str], None]) -> bool:
+def _installations(machine: Machine) -> Iterator[tuple[str, list[str]]]:
+    """Give the ways to install it here, each with a title; none starts a service."""
     apt = machine.program("apt-get")
-    if apt is None or (as_root := _as_root(machine)) is None:
-        return False
-    say(f"RabbitMQ: not installed, installing the package {_PACKAGE} (starts no service)")
-    script = ["sh", "-c", _INSTALL, "install", str(machine.policy), apt, _PACKAGE]
-    return _run([*as_root, *script])
-
-
-def _install_with_brew(machine: Machine, say: Callable[[str], None]) -> bool:
-    brew = machine.program("brew")
-    if brew is None:
-        return False
-    say("RabbitMQ: not installed, running `brew install rabbitmq` (starts no service)")
-    return _run([brew, "install", "--quiet", "rabbitmq"])
+    if apt is not None and (as_root := _as_root(machine)) is not None:
+        script = ["sh", "-c", _INSTALL, "install", str(machine.policy), apt, _PACKAGE]
+        yield f"the package {_PACKAGE}", [*as_root, *script]
+    if brew := machine.program("brew"):
+        yield "the formula rabbitmq with Homebrew", [brew, "install", "--quiet", "rabbitmq"]
 
 
 def _as_root(machine: Machine) -> list[str] | None:
@@ -94,21 +91,27 @@ def _as_root(machine: Machine) -> list[str] | None:
     if machine.is_root:
         return []
     sudo = machine.program("sudo")
-    if sudo is not None and _run([sudo, "-n", "true"], quiet=True):
-        return [sudo, "-n"]
-    return None
+    if sudo is None:
+        return None
+    asked = subprocess.run([sudo, "-n", "true"], check=False, capture_output=True)
+    return [sudo, "-n"] if asked.returncode == 0 else None
 
 
-def _run(command: Sequence[str], *, quiet: bool = False) -> bool:
-    """Run a command to its end, and tell whether it succeeded.
+def _run(command: Sequence[str], *, log: Path) -> str | None:
+    """Run a command to its end; return None, or the last line it wrote when it failed.
 
     To its end also when a signal tells us to stop: a half-installed package is worse than a short
     wait. Ctrl-C reaches the command as well, and it ends as it sees fit.
     """
-    output = subprocess.DEVNULL if quiet else None
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    try:
-        process.wait()
-    finally:
-        process.wait()
-    return process.returncode == 0
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            process.wait()
+        finally:
+            process.wait()
+    if process.returncode == 0:
+        return None
+    lines = log.read_text("utf-8", "replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), f"exit {process.returncode}")

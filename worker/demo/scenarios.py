@@ -21,8 +21,8 @@ _REJECTED: Final = frozenset({"rejected"})
 class Again(StrEnum):
     """When the first message of a scenario is sent once more, exactly as it was."""
 
-    IN_FLIGHT = "received"
-    AFTER_THE_END = "ended"
+    IN_FLIGHT = "in flight"
+    AFTER_THE_END = "after the end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

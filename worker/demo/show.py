@@ -114,7 +114,7 @@ class _Demo:
         self._screen.restore()
 
     def _set_up(self, folder: Folder) -> Stage:
-        broker = obtain_rabbitmq(self._machine, folder.path / "rabbitmq", self.say)
+        broker = obtain_rabbitmq(self._machine, folder.path, self.say)
         if broker is None:
             raise _CannotBegin(HOW_TO_GET_RABBITMQ)
         stage = self._stage = Stage(folder, broker)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _READY_SECONDS_MAX: Final = 30.0
 _PAUSE_SECONDS: Final = 0.05
-_ANSWER_SECONDS_MAX: Final = 5.0
+_ANSWER_SECONDS_MAX: Final = 10.0
 _PYTHON: Final = (sys.executable, "-m", "worker")
 
 #: The simulator's options. Slow enough to watch, and to be killed in the middle of a call; Bluum's
@@ -118,6 +118,12 @@ class Stage:
     async def start_worker(self) -> float:
         """Start the worker; return after how many seconds it was ready."""
         return await self._start(self.worker, f"{self.probes_url}/readyz")
+
+    def stop_worker(self) -> None:
+        """End the worker in order; raises StageFailed when it does not end so."""
+        if (code := self.worker.stop()) != 0:
+            why = f"the worker ended with {code} when it was asked to stop"
+            raise StageFailed(f"{why}:\n{self.worker.last_words()}")
 
     async def record(self) -> Mapping[str, Any]:
         """Return the simulator's record of every effect on money."""

@@ -25,14 +25,14 @@ class Story:
     """One run: evidence that grows, and whoever waits for something to become true."""
 
     scenarios: Sequence[Scenario]
-    replays: int = 0
-    _begun: float = field(default_factory=time.monotonic)
-    _sent: list[Sent] = field(default_factory=list)
-    _heard: list[Heard] = field(default_factory=list)
-    _answers: list[Heard] = field(default_factory=list)
-    _buried: list[Buried] = field(default_factory=list)
-    _executed: tuple[Executed, ...] = ()
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    replays: int = field(init=False, default=0)
+    _begun: float = field(init=False, default_factory=time.monotonic)
+    _sent: list[Sent] = field(init=False, default_factory=list)
+    _heard: list[Heard] = field(init=False, default_factory=list)
+    _answers: list[Heard] = field(init=False, default_factory=list)
+    _buried: list[Buried] = field(init=False, default_factory=list)
+    _executed: tuple[Executed, ...] = field(init=False, default=())
+    _changed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     @property
     def seconds(self) -> float:

@@ -23,8 +23,8 @@ _IDLE_SECONDS: Final = 5.0
 class Credentialed(Protocol):
     """Tries its credentials."""
 
-    async def try_credentials(self) -> bool:
-        """Return False only when they were refused."""
+    async def try_credentials(self) -> bool | None:
+        """Return True when accepted, False when refused, None when nobody answered."""
         ...
 
 
@@ -81,7 +81,7 @@ class Credentials:
     async def _try_refused(self) -> None:
         for name in sorted(self._refused):
             holder = f"credentials {name}"
-            if await self._providers[name].try_credentials():
+            if await self._providers[name].try_credentials() is not False:
                 self._refused.discard(name)
                 await self._gate.open(holder)
                 continue

@@ -199,12 +199,23 @@ class Bluum:
                 return Unclear("short_page")
         return Unclear("endless_list")
 
-    async def try_credentials(self) -> bool:
-        """Read the withdrawals of nobody: 401 says no, any other answer or none does not (AUTH)."""
+    async def try_credentials(self) -> bool | None:
+        """Read the withdrawals of nobody: 401 refuses (AUTH), an answer in Bluum's words accepts.
+
+        None when neither came: nobody answered, or somebody who is not Bluum.
+        """
         reply = await self._line.exchange(
             "credentials", "GET", _path(_NOBODY), query={"limit": "1"}
         )
-        return not (isinstance(reply, Reply) and reply.status == httpx.codes.UNAUTHORIZED)
+        match _success(reply):
+            case Denied():
+                return False
+            case Refused():
+                return True
+            case Reply() as list_of_nobody if isinstance(_page(list_of_nobody), tuple):
+                return True
+            case _:
+                return None
 
     def _description(self, text: str | None, token: str) -> str | None:
         if not self._reference_in_description:

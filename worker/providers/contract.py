@@ -40,6 +40,6 @@ class Provider(Protocol):
         """Ask for a cancellation. Whatever the answer, the withdrawal is to be read afterwards."""
         ...
 
-    async def try_credentials(self) -> bool:
-        """Read something harmless; False only when the credentials were refused."""
+    async def try_credentials(self) -> bool | None:
+        """Read something harmless: True accepted, False refused, None not answered."""
         ...

@@ -104,7 +104,8 @@ class Line:
         }
 
     async def __aenter__(self) -> Self:
-        """Nothing is opened before the first exchange."""
+        """Open the session, so that it is the one that is closed; connections come with need."""
+        self._transport.client = _session()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -223,6 +224,7 @@ def _printable(text: str | None) -> str | None:
 def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=30),
+        # Cookies would tie our calls together behind our back.
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
     )

@@ -1,0 +1,333 @@
+"""Dialogues about a withdrawal that was sent: looking at it by its id, or for it in the list."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.core.builders import (
+    EVEN,
+    INSUFFICIENT,
+    NOW,
+    PATIENCE,
+    SECOND,
+    a_pending,
+    a_withdrawal,
+    an_order,
+    create,
+    look,
+    look_up,
+    refused,
+    reported,
+)
+from worker.core.answers import (
+    Answer,
+    Conflicted,
+    Denied,
+    ListAnswer,
+    Refused,
+    Reported,
+    Throttled,
+    Unclear,
+)
+from worker.core.decide import (
+    EMPTY_LOOKUPS_NEEDED,
+    Cause,
+    Decision,
+    Step,
+    decide_look,
+    intend,
+    next_step,
+    park,
+)
+from worker.core.lookup import Candidates
+from worker.core.withdrawal import Reason, ReasonCode, Status, Withdrawal
+
+PENDING = a_pending(looks=3)
+DOUBTED = a_withdrawal(attempts=3)
+REFUSED = create(DOUBTED, refused()).withdrawal
+CONFLICTED = create(DOUBTED, Conflicted()).withdrawal
+SEVERAL = Reason(ReasonCode.SEVERAL_CANDIDATES)
+ONE, TWO = reported(withdrawal_id="wd_01"), reported(withdrawal_id="wd_02")
+#: Answers that tell nothing about the money, and when it is looked at again after three looks.
+NOTHING_LEARNT: list[tuple[Refused | Unclear | Throttled | Denied, int]] = [
+    (refused(), 120),
+    (Unclear("timeout"), 120),
+    (Unclear("http_503", timedelta(hours=1)), 3600),
+    (Throttled(), 120),
+    (Throttled(timedelta(hours=1)), 3600),
+    (Denied(), 120),
+]
+
+
+def look_up_in_vain(withdrawal: Withdrawal, times: int = EMPTY_LOOKUPS_NEEDED) -> Decision:
+    """Look up until it is certain that nothing is there."""
+    decision = Decision(withdrawal)
+    for _ in range(times):
+        decision = look_up(decision.withdrawal)
+    return decision
+
+
+@pytest.mark.parametrize("status", [Status.PROCESSING, Status.SUBMITTED])
+def test_a_look_moves_it_on(status: Status) -> None:
+    """
+    The move is told of, and the looks begin to grow from the first delay again.
+    """
+    decision = look(PENDING, reported(status))
+
+    assert (
+        replace(
+            PENDING,
+            status=status,
+            sequence=3,
+            provider_status=status.value,
+            looks=1,
+            due_at=NOW + 15 * SECOND,
+        )
+        == decision.withdrawal
+    )
+    assert [(3, status, Status.PENDING, False, Cause.LOOK)] == [
+        (change.sequence, change.status, change.previous, change.reversal, change.cause)
+        for change in decision.changes
+    ]
+
+
+def test_an_end_stops_the_looks() -> None:
+    """
+    Once the provider has said the last word nothing is due.
+    """
+    decision = look(PENDING, reported(Status.COMPLETED))
+
+    assert (Status.COMPLETED, None) == (decision.withdrawal.status, decision.withdrawal.due_at)
+
+
+@pytest.mark.parametrize(("looks", "seconds"), [(1, 30), (3, 120), (7, 1800), (100, 1800)])
+def test_old_news_make_the_looks_rarer(looks: int, seconds: int) -> None:
+    """
+    As long as nothing happens the looks grow apart, up to the cap.
+    """
+    before = replace(PENDING, looks=looks)
+
+    assert Decision(replace(before, looks=looks + 1, due_at=NOW + seconds * SECOND)) == look(
+        before, reported()
+    )
+
+
+def test_a_word_that_lies_behind_moves_nothing() -> None:
+    """
+    Answers arrive out of order: what was pending long ago is still processing now.
+    """
+    processing = replace(PENDING, status=Status.PROCESSING)
+
+    decision = look(processing, reported(Status.PENDING))
+
+    assert () == decision.changes
+    assert Status.PROCESSING is decision.withdrawal.status
+
+
+def test_an_unknown_word_is_kept_and_looked_at_again() -> None:
+    """
+    A status that nobody documented is neither a crash nor a guess.
+    """
+    decision = look(PENDING, reported(None, word="on_hold"))
+
+    assert () == decision.changes
+    assert (Status.PENDING, "on_hold") == (
+        decision.withdrawal.status,
+        decision.withdrawal.provider_status,
+    )
+    assert decision.withdrawal.due_at is not None
+
+
+@pytest.mark.parametrize(("answer", "seconds"), [*NOTHING_LEARNT, (Conflicted(), 120)], ids=repr)
+def test_a_look_in_vain_is_repeated(answer: Answer, seconds: int) -> None:
+    """
+    Silence, refusals and denials say nothing about the money; the looks go on, ever more slowly.
+    """
+    assert Decision(replace(PENDING, looks=4, due_at=NOW + seconds * SECOND)) == look(
+        PENDING, answer
+    )
+
+
+@pytest.mark.parametrize(("answer", "minutes"), [(Throttled(), 2), (Denied(), 3)], ids=repr)
+def test_who_asks_for_patience_gets_it(answer: Answer, minutes: int) -> None:
+    """
+    A wait that is longer than the schedule's is honoured at a look as well.
+    """
+    patience = replace(PATIENCE, throttled=timedelta(minutes=2), denied=timedelta(minutes=3))
+
+    decision = decide_look(a_pending(looks=0), answer, now=NOW, patience=patience, chance=EVEN)
+
+    assert NOW + timedelta(minutes=minutes) == decision.withdrawal.due_at
+
+
+def test_a_word_about_another_withdrawal_is_not_taken() -> None:
+    """
+    The id that was adopted is never exchanged for another one.
+    """
+    decision = look(PENDING, reported(Status.COMPLETED, withdrawal_id="wd_02"))
+
+    assert Decision(replace(PENDING, looks=4, due_at=NOW + 120 * SECOND)) == decision
+
+
+def test_the_bank_may_take_an_end_back() -> None:
+    """
+    From one end to another is a reversal, with the new end's reason.
+    """
+    completed = a_pending(status=Status.COMPLETED, sequence=4, due_at=None)
+
+    decision = look(completed, reported(Status.FAILED))
+
+    assert [(5, Status.FAILED, Status.COMPLETED, True)] == [
+        (change.sequence, change.status, change.previous, change.reversal)
+        for change in decision.changes
+    ]
+    assert Reason(ReasonCode.FAILED_AT_PROVIDER) == decision.withdrawal.reason
+    assert decision.withdrawal.due_at is None
+
+
+def test_an_end_that_is_confirmed_stays_at_rest() -> None:
+    """
+    A second look at a finished withdrawal that finds it as it was makes nothing due.
+    """
+    completed = a_pending(status=Status.COMPLETED, sequence=4, due_at=None)
+
+    decision = look(completed, reported(Status.COMPLETED))
+
+    assert ((), None) == (decision.changes, decision.withdrawal.due_at)
+
+
+@pytest.mark.parametrize("before", [DOUBTED, REFUSED, CONFLICTED], ids=["silence", "no", "409"])
+@pytest.mark.parametrize("beside", [(), (TWO,)], ids=["alone", "beside a lookalike"])
+def test_exactly_one_of_ours_is_adopted(before: Withdrawal, beside: tuple[Reported, ...]) -> None:
+    """
+    The doubt is over, a refusal that was held is forgotten, and it is followed from here on.
+    """
+    decision = look_up(replace(before, empty_lookups=2), Candidates((ONE,), beside))
+
+    assert (
+        replace(
+            before,
+            status=Status.PENDING,
+            sequence=2,
+            withdrawal_id="wd_01",
+            provider_status="pending",
+            held_refusal=None,
+            in_doubt=False,
+            empty_lookups=0,
+            looks=1,
+            due_at=NOW + 15 * SECOND,
+        )
+        == decision.withdrawal
+    )
+    assert [Cause.LOOKUP] == [change.cause for change in decision.changes]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [Candidates(ours=(ONE, TWO)), Candidates(lookalikes=(ONE,)), Candidates(lookalikes=(ONE, TWO))],
+    ids=["two of ours", "a lookalike", "two lookalikes"],
+)
+def test_what_cannot_be_told_apart_needs_a_person(found: Candidates) -> None:
+    """
+    Neither adopted nor sent again: either might be wrong.
+    """
+    assert park(DOUBTED, SEVERAL, now=NOW) == look_up(DOUBTED, found)
+
+
+@pytest.mark.parametrize("count", range(EMPTY_LOOKUPS_NEEDED - 1))
+def test_nothing_found_does_not_mean_nothing_there(count: int) -> None:
+    """
+    A list may lag behind, and a call may still be on its way: look again after a delay.
+    """
+    before = replace(DOUBTED, empty_lookups=count)
+
+    due_at = NOW + PATIENCE.settling
+    assert Decision(replace(before, empty_lookups=count + 1, due_at=due_at)) == look_up(before)
+
+
+def test_nothing_found_three_times_begins_anew() -> None:
+    """
+    It never arrived and the key is forgotten: a fresh attempt may be intended at once.
+    """
+    decision = look_up_in_vain(DOUBTED)
+
+    assert () == decision.changes
+    assert (False, None, NOW) == (
+        decision.withdrawal.in_doubt,
+        decision.withdrawal.first_attempt_at,
+        decision.withdrawal.due_at,
+    )
+    assert Step.CREATE is next_step(decision.withdrawal, now=NOW, patience=PATIENCE)
+
+
+def test_nothing_found_confirms_a_refusal() -> None:
+    """
+    Now that no earlier call can have succeeded, the provider's no is final.
+    """
+    decision = look_up_in_vain(REFUSED)
+
+    assert [(Status.REJECTED, INSUFFICIENT, Cause.LOOKUP)] == [
+        (change.status, change.reason, change.cause) for change in decision.changes
+    ]
+    assert (False, None) == (decision.withdrawal.in_doubt, decision.withdrawal.held_refusal)
+
+
+def test_nothing_found_after_a_conflict_needs_a_person() -> None:
+    """
+    The provider knows the key and lists nothing: it contradicts itself.
+    """
+    decision = look_up_in_vain(CONFLICTED)
+
+    assert [(Status.UNRESOLVED, Reason(ReasonCode.OUTCOME_UNKNOWN))] == [
+        (change.status, change.reason) for change in decision.changes
+    ]
+
+
+def test_nothing_found_after_the_time_limit_expires() -> None:
+    """
+    What never arrived is not sent any more once it is too late.
+    """
+    before = a_withdrawal(an_order(not_after=NOW - SECOND))
+
+    decision = look_up_in_vain(before)
+
+    assert [(Status.REJECTED, Reason(ReasonCode.EXPIRED))] == [
+        (change.status, change.reason) for change in decision.changes
+    ]
+
+
+@pytest.mark.parametrize(("answer", "seconds"), NOTHING_LEARNT, ids=repr)
+def test_a_look_up_in_vain_is_never_final(answer: ListAnswer, seconds: int) -> None:
+    """
+    A list that cannot be read says nothing: neither does it count as empty.
+    """
+    before = replace(REFUSED, empty_lookups=2, looks=3)
+
+    decision = look_up(before, answer=answer)
+
+    assert Decision(replace(before, looks=4, due_at=NOW + seconds * SECOND)) == decision
+
+
+def test_a_call_in_between_makes_earlier_look_ups_void() -> None:
+    """
+    What was not there before a call may be there after it.
+    """
+    seen = look_up_in_vain(DOUBTED, times=EMPTY_LOOKUPS_NEEDED - 1).withdrawal
+
+    decision = look_up(intend(seen, now=NOW).withdrawal)
+
+    assert (1, True) == (decision.withdrawal.empty_lookups, decision.withdrawal.in_doubt)
+
+
+def test_what_a_person_must_decide_is_not_decided_by_an_empty_list() -> None:
+    """
+    Its doubt stays, whatever is not found.
+    """
+    parked = park(DOUBTED, SEVERAL, now=NOW).withdrawal
+
+    decision = look_up_in_vain(parked)
+
+    assert Decision(replace(parked, empty_lookups=EMPTY_LOOKUPS_NEEDED)) == decision

@@ -1,0 +1,195 @@
+"""Which entries of a provider's list can be the withdrawal that is looked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from tests.core.builders import a_withdrawal, an_entry, an_order, reported
+from worker.core.lookup import Candidates, candidates
+from worker.core.withdrawal import reference_token
+
+if TYPE_CHECKING:
+    from worker.core.answers import Entry
+    from worker.core.withdrawal import Order
+
+OURS: Final = Candidates(ours=(reported(),))
+LOOKALIKE: Final = Candidates(lookalikes=(reported(),))
+NOTHING: Final = Candidates()
+
+MARKED: Final = an_order()
+TOKEN: Final = reference_token(MARKED.idempotency_key)
+FOREIGN: Final = "[wd:0123456789ab]"
+#: An order whose reference did not fit beside its description.
+UNMARKED: Final = replace(MARKED, body=b'{"amount":"500.00","description":"rent"}')
+#: One whose customer wrote down what looks like a reference.
+DISGUISED: Final = replace(MARKED, body=b'{"description":"%s"}' % FOREIGN.encode())
+
+ALIKE: Final[list[dict[str, Any]]] = [
+    {},
+    *({"amount": amount} for amount in ("500", "500.0", "500.000", "0500.00", "5E+2")),
+    {"currency": None},
+    {"method": None},
+    {"target_id": None},
+    {"created_on": None},
+    # The days are told in a zone that nobody knows.
+    *({"created_on": day} for day in (date(2026, 5, 31), date(2026, 6, 2), date(2026, 6, 30))),
+]
+UNLIKE: Final[list[dict[str, Any]]] = [
+    *({"amount": amount} for amount in ("500.01", "50.00", "-500.00", "5000")),
+    *({"currency": currency} for currency in ("EUR", "US", "")),
+]
+EARLIER: Final[dict[str, Any]] = {"created_on": date(2026, 5, 30)}
+#: What a provider may write otherwise than it was sent, or not at all.
+DOUBTFUL: Final[list[dict[str, Any]]] = [
+    *({"amount": amount} for amount in (None, "", "1,000.00", "NaN", "sNaN", "-Infinity", "5 USD")),
+    {"currency": "usd"},
+    {"method": "ach_plaid"},
+    {"target_id": "3d0b0e65-35d3-4dcd-8df7-10286ebb4b4b"},
+]
+
+
+def found(entry: Entry, order: Order = MARKED) -> Candidates:
+    """What is found in a list of one entry."""
+    return candidates(a_withdrawal(order), [entry])
+
+
+@pytest.mark.parametrize("changes", ALIKE, ids=str)
+def test_a_reference_makes_it_ours(changes: dict[str, Any]) -> None:
+    """
+    Our reference beside nothing that disagrees: it is ours.
+    """
+    assert OURS == found(an_entry(**changes))
+
+
+@pytest.mark.parametrize("text", [TOKEN, f"rent {TOKEN}", f"{TOKEN}x", f"{FOREIGN} {TOKEN}"])
+def test_the_reference_may_stand_anywhere(text: str) -> None:
+    """
+    A provider may put its own words around ours.
+    """
+    assert OURS == found(an_entry(text=text))
+
+
+@pytest.mark.parametrize("changes", UNLIKE + DOUBTFUL, ids=str)
+def test_a_reference_is_never_explained_away(changes: dict[str, Any]) -> None:
+    """
+    Our reference beside something that disagrees: a person must look, and nothing is sent again.
+    """
+    assert LOOKALIKE == found(an_entry(**changes))
+
+
+@pytest.mark.parametrize("text", [None, "", "rent", "[wd:f3ec", "[WD:F3ECA9B7728B]", "wd-1"])
+@pytest.mark.parametrize("changes", ALIKE + DOUBTFUL, ids=str)
+def test_a_lost_reference_leaves_a_lookalike(text: str | None, changes: dict[str, Any]) -> None:
+    """
+    We sent a reference and the entry shows none: it may be ours, its text shortened on the way.
+    """
+    assert LOOKALIKE == found(an_entry(text=text, **changes))
+
+
+@pytest.mark.parametrize("order", [MARKED, UNMARKED], ids=["marked", "unmarked"])
+@pytest.mark.parametrize("changes", [*UNLIKE, EARLIER], ids=str)
+def test_another_sum_or_day_without_our_reference_is_anothers(
+    order: Order, changes: dict[str, Any]
+) -> None:
+    """
+    An entry that differs in what a provider cannot rewrite is somebody else's.
+    """
+    assert NOTHING == found(an_entry(text="rent", **changes), order)
+
+
+@pytest.mark.parametrize("order", [MARKED, UNMARKED], ids=["marked", "unmarked"])
+def test_a_foreign_reference_is_anothers(order: Order) -> None:
+    """
+    However alike, what carries another request's reference belongs to that one.
+    """
+    assert NOTHING == found(an_entry(text=f"rent {FOREIGN}"), order)
+
+
+@pytest.mark.parametrize("changes", ALIKE, ids=str)
+def test_without_a_reference_likeness_in_all_must_do(changes: dict[str, Any]) -> None:
+    """
+    Where we could send no reference, an entry that agrees in everything it shows is ours.
+    """
+    assert OURS == found(an_entry(text="rent", **changes), UNMARKED)
+
+
+@pytest.mark.parametrize("changes", DOUBTFUL, ids=str)
+def test_without_a_reference_likeness_in_part_is_not_enough(changes: dict[str, Any]) -> None:
+    """
+    A provider may write method and target in words of its own: a person must look.
+    """
+    assert LOOKALIKE == found(an_entry(text="rent", **changes), UNMARKED)
+
+
+def test_a_reference_that_was_not_sent_needs_a_person() -> None:
+    """
+    Our reference on an entry, though this body had none: something is wrong, nothing is concluded.
+    """
+    assert LOOKALIKE == found(an_entry(), UNMARKED)
+
+
+def test_what_the_customer_wrote_is_no_foreign_reference() -> None:
+    """
+    A description that only looks like a reference hides nothing: that would be paid twice.
+    """
+    assert OURS == found(an_entry(text=FOREIGN), DISGUISED)
+
+
+def test_a_reference_outweighs_the_day() -> None:
+    """
+    Nobody else can have written it, so it is ours, however the days were counted.
+    """
+    assert OURS == found(an_entry(**EARLIER))
+
+
+def test_a_fresh_attempt_still_sees_the_one_before() -> None:
+    """
+    Days count from when the request came in, not from the newest attempt.
+    """
+    late = a_withdrawal(first_attempt_at=an_order().taken_at.replace(day=30))
+
+    assert OURS == candidates(late, [an_entry()])
+
+
+def test_every_entry_is_weighed_by_itself() -> None:
+    """
+    Ours, lookalikes and others' are told apart in one list, in its order.
+    """
+    entries = [
+        an_entry(reported=reported(withdrawal_id="wd_1"), text="rent"),
+        an_entry(reported=reported(withdrawal_id="wd_2")),
+        an_entry(reported=reported(withdrawal_id="wd_3"), text=FOREIGN),
+        an_entry(reported=reported(withdrawal_id="wd_4")),
+    ]
+
+    result = candidates(a_withdrawal(), entries)
+
+    assert ["wd_2", "wd_4"] == [entry.withdrawal_id for entry in result.ours]
+    assert ["wd_1"] == [entry.withdrawal_id for entry in result.lookalikes]
+    assert frozenset({"wd_1", "wd_2", "wd_4"}) == result.ids
+
+
+def test_what_others_own_is_left_out() -> None:
+    """
+    An id that belongs to another request is no candidate, ours or lookalike.
+    """
+    one, two, three = (reported(withdrawal_id=f"wd_{n}") for n in (1, 2, 3))
+    both = Candidates(ours=(one, two), lookalikes=(three,))
+
+    assert Candidates(ours=(two,)) == both.without(frozenset({"wd_1", "wd_3", "wd_9"}))
+    assert both == both.without(frozenset())
+
+
+def test_an_amount_of_another_notation_is_the_same_sum() -> None:
+    """
+    Sums are compared as numbers, not as texts.
+    """
+    order = an_order(amount=Decimal("1.10"))
+
+    assert OURS == found(an_entry(order, amount="1.1"), order)
+    assert LOOKALIKE == found(an_entry(order, amount="1.01"), order)

@@ -1,0 +1,279 @@
+"""Acting stand-ins for what the flows talk to: a provider, a broker, a clock, and who is told.
+
+They do what the real ones do, as well or as badly as a test asks; nothing is patched."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from pydantic import Field
+
+from worker.core.answers import Answer, Entry, Listed, Reported
+from worker.core.requests import Identifier, Request
+from worker.core.withdrawal import Status, reference_token
+from worker.flows.ports import PublishUnconfirmed
+from worker.ledger.clock import DatabaseClock
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import date
+
+    from worker.core.answers import ListAnswer
+    from worker.core.decide import Change, Permit
+    from worker.core.withdrawal import Withdrawal
+    from worker.flows.ports import Outgoing
+
+#: Long ago, so that a real sign of life is always younger.
+NOW: Final = datetime(2020, 6, 1, 10, tzinfo=UTC)
+
+
+class VirtualClock(DatabaseClock):
+    """The database's time, as far as the flows know: it moves only when a test moves it."""
+
+    def __init__(self, at: datetime = NOW) -> None:
+        super().__init__()
+        self.at = at
+
+    def set(self, read: datetime, *, asked_at: float) -> None:
+        """Hear the real time and take no notice of it."""
+
+    def now(self) -> datetime:
+        """Return the time that it is in the test."""
+        return self.at
+
+    def advance(self, **by: float) -> None:
+        """Let time pass, or go back: `advance(hours=24)`."""
+        self.at += timedelta(**by)
+
+
+class Payout(Request):
+    """The request body of the fake provider."""
+
+    party: Identifier
+    target: Identifier = Field(repr=False)
+
+    @property
+    def party_id(self) -> str:
+        """Whose money it is."""
+        return self.party
+
+    @property
+    def target_id(self) -> str:
+        """Where the money goes."""
+        return self.target
+
+    @property
+    def payout_method(self) -> str:
+        """How it travels."""
+        return "ach"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A create call as it arrived at the provider."""
+
+    key: str
+    body: bytes
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """What the provider answers to one create call in place of the truth, and what it does.
+
+    `pays` tells whether the call is carried out all the same. `meanwhile` happens before the
+    answer, for as long as it takes.
+    """
+
+    answer: Answer | Exception | None = None
+    pays: bool = False
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+
+
+@dataclass(slots=True)
+class Paid:
+    """A withdrawal at the provider."""
+
+    withdrawal_id: str
+    key: str
+    party: str
+    amount: str
+    text: str
+    at: datetime
+    status: Status = Status.PENDING
+    is_listed: bool = True
+
+
+@dataclass(slots=True)
+class FakeProvider:
+    """Pays what it is asked to, remembers keys for a day, and records every call.
+
+    It tells the truth unless `says` (create), `looks` or `lists` hold something else, which they
+    give out one by one.
+    """
+
+    now: Callable[[], datetime]
+    name: str = "bank"
+    shape: type[Request] = Payout
+    says: deque[Saying] = field(default_factory=deque)
+    looks: deque[Answer | Exception] = field(default_factory=deque)
+    lists: deque[ListAnswer] = field(default_factory=deque)
+    calls: list[Call] = field(default_factory=list)
+    looked: list[str] = field(default_factory=list)
+    listings: list[tuple[str, date, date]] = field(default_factory=list)
+    paid: list[Paid] = field(default_factory=list)
+
+    def say(self, answer: Answer | Exception, *, pays: bool = False) -> None:
+        """Give this answer to the next create call that has none yet."""
+        self.says.append(Saying(answer, pays=pays))
+
+    def compose(self, request: Request, idempotency_key: str) -> bytes:
+        """Write the create body, with our reference in its text."""
+        text = reference_token(idempotency_key)
+        return json.dumps({"amount": f"{request.amount:.2f}", "text": text}).encode()
+
+    async def create(self, permit: Permit) -> Answer:
+        """Carry a create call out, or do what a test asked for."""
+        self.calls.append(Call(permit.idempotency_key, permit.body, self.now()))
+        saying = self.says.popleft() if self.says else Saying(pays=True)
+        if saying.meanwhile is not None:
+            await saying.meanwhile()
+        paid = self._pay(permit) if saying.pays or saying.answer is None else None
+        if isinstance(saying.answer, Exception):
+            raise saying.answer
+        if saying.answer is not None:
+            return saying.answer
+        assert paid is not None
+        return Reported(paid.withdrawal_id, Status.PENDING, "pending")
+
+    async def look(self, _party_id: str, withdrawal_id: str) -> Answer:
+        """Tell the status of one withdrawal."""
+        self.looked.append(withdrawal_id)
+        if self.looks:
+            answer = self.looks.popleft()
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        paid = next(paid for paid in self.paid if paid.withdrawal_id == withdrawal_id)
+        return Reported(paid.withdrawal_id, paid.status, paid.status.value)
+
+    async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
+        """List what was paid for a party."""
+        self.listings.append((party_id, since, until))
+        if self.lists:
+            return self.lists.popleft()
+        return Listed(
+            tuple(
+                Entry(
+                    reported=Reported(paid.withdrawal_id, paid.status, paid.status.value),
+                    amount=paid.amount,
+                    currency="USD",
+                    method="ach",
+                    target_id=None,
+                    text=paid.text,
+                    created_on=paid.at.date(),
+                )
+                for paid in self.paid
+                if paid.party == party_id and paid.is_listed
+            )
+        )
+
+    def _pay(self, permit: Permit) -> Paid:
+        for paid in self.paid:
+            if paid.key == permit.idempotency_key and self.now() - paid.at < timedelta(hours=24):
+                return paid
+        body = json.loads(permit.body)
+        paid = Paid(
+            withdrawal_id=f"wd_{len(self.paid) + 1}",
+            key=permit.idempotency_key,
+            party=permit.party_id,
+            amount=body["amount"],
+            text=body["text"],
+            at=self.now(),
+        )
+        self.paid.append(paid)
+        return paid
+
+
+class FakeOutbox:
+    """A broker that confirms what it gets, unless a test wants it otherwise.
+
+    `loses` are events (type) that never arrive, `swallows` those that arrive without confirmation;
+    `replies_fail` is what becomes of copies to a reply queue.
+    """
+
+    def __init__(self) -> None:
+        self.arrived: list[Outgoing] = []
+        self.answered: list[Outgoing] = []
+        self.loses: Counter[str] = Counter()
+        self.swallows: Counter[str] = Counter()
+        self.replies_fail: Exception | None = None
+        self.silent: asyncio.Event | None = None
+        self.in_flight: Counter[int] = Counter()
+        self.most_in_flight = 0
+
+    async def announce(self, event: Outgoing) -> None:
+        """Take an event, or pretend to."""
+        self.in_flight[event.row] += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight[event.row])
+        try:
+            await asyncio.sleep(0)
+            if self.silent is not None:
+                await self.silent.wait()
+            if self.loses[event.type]:
+                self.loses[event.type] -= 1
+                raise PublishUnconfirmed("lost")
+            self.arrived.append(event)
+            if self.swallows[event.type]:
+                self.swallows[event.type] -= 1
+                raise PublishUnconfirmed("swallowed")
+        finally:
+            self.in_flight[event.row] -= 1
+
+    async def answer(self, event: Outgoing) -> None:
+        """Take a copy for the asker."""
+        if self.replies_fail is not None:
+            raise self.replies_fail
+        self.answered.append(event)
+
+
+class Told:
+    """Is told of rows with events, and keeps them."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def told(self, row: int) -> None:
+        """Keep it."""
+        self.rows.append(row)
+
+
+class Counted:
+    """Counts what the flows report."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str | None, str]] = Counter()
+        self.changes: list[tuple[str, str]] = []
+        self.retries: Counter[str] = Counter()
+        self.unknown_statuses = 0
+
+    def request(self, provider: str | None, result: str) -> None:
+        """Count a message."""
+        self.requests[provider, result] += 1
+
+    def changed(self, withdrawal: Withdrawal, change: Change) -> None:
+        """Keep a move."""
+        self.changes.append((withdrawal.order.message_id, change.status.value))
+
+    def unknown_status(self, provider: str) -> None:  # noqa: ARG002 - the port's signature
+        """Count a word that nobody documented."""
+        self.unknown_statuses += 1
+
+    def retried(self, provider: str, reason: str) -> None:  # noqa: ARG002
+        """Count a call that will be made again."""
+        self.retries[reason] += 1
