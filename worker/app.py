@@ -237,8 +237,7 @@ def _build(
 
     def consuming(holds: bool, detail: str) -> None:  # noqa: FBT001 - a state and its words
         metrics.consuming(is_up=holds)
-        # Paused for a reason that has a check of its own, it is still connected and able.
-        report(holds or (not gate.is_open and "not connected" not in detail), detail)
+        report(holds, detail)
 
     consumer = Consumer(
         broker,

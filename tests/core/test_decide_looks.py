@@ -33,7 +33,6 @@ from worker.core.answers import (
     Unclear,
 )
 from worker.core.decide import (
-    EMPTY_LOOKUPS_NEEDED,
     Cause,
     Decision,
     Step,
@@ -62,7 +61,7 @@ NOTHING_LEARNT: list[tuple[Refused | Unclear | Throttled | Denied, int]] = [
 ]
 
 
-def look_up_in_vain(withdrawal: Withdrawal, times: int = EMPTY_LOOKUPS_NEEDED) -> Decision:
+def look_up_in_vain(withdrawal: Withdrawal, times: int = 3) -> Decision:
     """Look up until it is certain that nothing is there."""
     decision = Decision(withdrawal)
     for _ in range(times):
@@ -237,7 +236,7 @@ def test_what_cannot_be_told_apart_needs_a_person(found: Candidates) -> None:
     assert park(DOUBTED, SEVERAL, now=NOW) == look_up(DOUBTED, found)
 
 
-@pytest.mark.parametrize("count", range(EMPTY_LOOKUPS_NEEDED - 1))
+@pytest.mark.parametrize("count", [0, 1])
 def test_nothing_found_does_not_mean_nothing_there(count: int) -> None:
     """
     A list may lag behind, and a call may still be on its way: look again after a delay.
@@ -315,11 +314,26 @@ def test_a_call_in_between_makes_earlier_look_ups_void() -> None:
     """
     What was not there before a call may be there after it.
     """
-    seen = look_up_in_vain(DOUBTED, times=EMPTY_LOOKUPS_NEEDED - 1).withdrawal
+    seen = look_up_in_vain(DOUBTED, times=2).withdrawal
 
     decision = look_up(intend(seen, now=NOW).withdrawal)
 
     assert (1, True) == (decision.withdrawal.empty_lookups, decision.withdrawal.in_doubt)
+
+
+def test_what_a_person_had_to_decide_may_be_found() -> None:
+    """
+    Nobody knew, so whatever turns out to be true follows; the reason for asking is gone.
+    """
+    parked = park(DOUBTED, SEVERAL, now=NOW).withdrawal
+
+    decision = look_up(parked, Candidates(ours=(ONE,)))
+
+    assert [(3, Status.PENDING, Status.UNRESOLVED, None, False)] == [
+        (change.sequence, change.status, change.previous, change.reason, change.reversal)
+        for change in decision.changes
+    ]
+    assert (None, NOW + 15 * SECOND) == (decision.withdrawal.reason, decision.withdrawal.due_at)
 
 
 def test_what_a_person_must_decide_is_not_decided_by_an_empty_list() -> None:
@@ -330,4 +344,4 @@ def test_what_a_person_must_decide_is_not_decided_by_an_empty_list() -> None:
 
     decision = look_up_in_vain(parked)
 
-    assert Decision(replace(parked, empty_lookups=EMPTY_LOOKUPS_NEEDED)) == decision
+    assert Decision(replace(parked, empty_lookups=3)) == decision

@@ -151,7 +151,7 @@ def test_nobody_alters_a_permit() -> None:
 
     assert granted is not None
     with pytest.raises(ValueError, match="made_by"):
-        replace(granted, valid_until=NOW + timedelta(days=9))
+        replace(granted, valid_until=NOW + timedelta(days=9))  # type: ignore[call-arg]
     with pytest.raises(AttributeError):
         granted.body = b"{}"  # type: ignore[misc]
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.flows.fakes import Counted, FakeOutbox, FakeProvider, Told, VirtualClock
+from tests.flows.flaky import FlakyLedger
 from tests.ledger import second
 from worker.core.messages import Envelope
 from worker.core.schedule import Patience, Schedule
@@ -50,10 +51,14 @@ _STEPS_MAX: Final = 50
 
 @dataclass(slots=True, kw_only=True)
 class House:
-    """One worker's flows, and the stand-ins around them. `slept` are the pauses between tries."""
+    """One worker's flows, and the stand-ins around them.
+
+    `line` is what the flows have of the ledger; `slept` are the pauses between tries.
+    """
 
     url: str
     ledger: Ledger
+    line: FlakyLedger
     clock: VirtualClock
     bank: FakeProvider
     providers: dict[str, FakeProvider]
@@ -74,7 +79,7 @@ class House:
         """Wire the flows as the application does."""
         shared: dict[str, Any] = {
             "providers": self.providers,
-            "ledger": self.ledger,
+            "ledger": self.line,
             "announcer": self.told,
             "observer": self.counted,
             "now": self.ledger.now,
@@ -116,7 +121,7 @@ class House:
 
     async def step(self) -> int:
         """Take up everything that is due at this moment, one step each; return how many."""
-        due = await self.ledger.claim_due(100, busy=self.in_hand.ids)
+        due = await self.line.claim_due(100, busy=self.in_hand.ids)
         for held in due:
             await self.follow.take_step(held)
         return len(due)
@@ -166,16 +171,33 @@ async def open_house(
 ) -> AsyncIterator[House]:
     """Open a house; `bank` and `clock` are shared with the one that was there before."""
     clock = clock or VirtualClock()
+    async with (
+        open_ledger(url, clock=clock) as ledger,
+        house_over(ledger, url, clock, bank=bank, more=more) as house,
+    ):
+        yield house
+
+
+@asynccontextmanager
+async def house_over(
+    ledger: Ledger,
+    url: str,
+    clock: VirtualClock,
+    *,
+    bank: FakeProvider | None = None,
+    more: Mapping[str, FakeProvider] | None = None,
+) -> AsyncIterator[House]:
+    """Open a house over a ledger that is open already."""
     bank = bank or FakeProvider(clock.now)
-    async with open_ledger(url, clock=clock) as ledger:
-        await ledger.heartbeat()
-        yield House(
-            url=url,
-            ledger=ledger,
-            clock=clock,
-            bank=bank,
-            providers={"bank": bank, **(more or {})},
-        )
+    await ledger.heartbeat()
+    yield House(
+        url=url,
+        ledger=ledger,
+        line=FlakyLedger(ledger),
+        clock=clock,
+        bank=bank,
+        providers={"bank": bank, **(more or {})},
+    )
 
 
 def an_envelope(message_id: str | None = "req-1", **changes: Any) -> Envelope:  # noqa: ANN401

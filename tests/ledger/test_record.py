@@ -117,6 +117,21 @@ async def test_of_two_that_hold_the_same_version_one_wins(ledger: Ledger, url: s
     assert [("withdrawal.completed",)] == told
 
 
+async def test_of_two_that_change_quietly_one_wins_too(ledger: Ledger) -> None:
+    """
+    Also where no event's number would give the second one away.
+    """
+    held = await take(ledger, "req-1")
+    first, other = await asyncio.gather(
+        ledger.record(held, due(held, NOW)), ledger.record(held, due(held, None))
+    )
+    history = await ledger.history("req-1")
+
+    assert other is None
+    assert history is not None
+    assert first == history.held
+
+
 async def test_a_row_that_does_not_exist_is_nobodys(ledger: Ledger) -> None:
     """
     A holder of what was never written is told None.

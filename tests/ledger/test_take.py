@@ -19,6 +19,7 @@ from tests.ledger.builders import (
 )
 from worker.core.withdrawal import Status
 from worker.ledger.rows import micros
+from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
     from worker.ledger.store import Ledger
@@ -73,6 +74,21 @@ async def test_of_many_with_one_id_exactly_one_is_new(ledger: Ledger, url: str) 
     assert 1 == sum(t.is_new for t in taken)
     assert 1 == len({t.held.row for t in taken})
     assert [(1,)] == told
+
+
+async def test_of_two_replicas_one_takes_a_request_in(ledger: Ledger, url: str) -> None:
+    """
+    The same messages at two replicas at once, in opposite order: each is new at one of them only.
+    """
+    ids = [f"req-{number}" for number in range(100)]
+    async with open_ledger(url) as other:
+        taken = await asyncio.gather(
+            *(ledger.take(taken_in(an_order(i)), FINGERPRINT) for i in ids),
+            *(other.take(taken_in(an_order(i)), FINGERPRINT) for i in reversed(ids)),
+        )
+    new = [t.held.withdrawal.order.message_id for t in taken if t.is_new]
+
+    assert ids == sorted(new, key=ids.index)
 
 
 async def test_of_two_with_one_id_and_other_content_the_first_counts(ledger: Ledger) -> None:

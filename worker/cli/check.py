@@ -103,14 +103,14 @@ async def _credentials(settings: Settings) -> list[Finding]:
         providers = await open_providers(settings, metrics, stack, now=lambda: datetime.now(UTC))
         for name, provider in providers.items():
             prefix = f"WORKER_{name.upper()}__"
-            match await provider.try_credentials():
-                case True:
-                    found = Finding(name, holds=True, detail="credentials accepted")
-                case False:
-                    mend = f"are {prefix}API_KEY and {prefix}API_SECRET those of this environment?"
-                    found = Finding(name, holds=False, detail="credentials refused", mend=mend)
-                case None:
-                    mend = f"is {prefix}BASE_URL right, and reachable from here?"
-                    found = Finding(name, holds=False, detail="no usable answer", mend=mend)
+            accepted = await provider.try_credentials()
+            if accepted is None:
+                mend = f"is {prefix}BASE_URL right, and reachable from here?"
+                found = Finding(name, holds=False, detail="no usable answer", mend=mend)
+            elif accepted:
+                found = Finding(name, holds=True, detail="credentials accepted")
+            else:
+                mend = f"are {prefix}API_KEY and {prefix}API_SECRET those of this environment?"
+                found = Finding(name, holds=False, detail="credentials refused", mend=mend)
             findings.append(found)
     return findings

@@ -223,9 +223,8 @@ def decide_look(
     Only the provider's word about its state moves it. A refused or failed look says nothing about
     the money: it is repeated on the same growing schedule.
     """
-    if isinstance(answer, Reported) and answer.withdrawal_id == withdrawal.withdrawal_id:
+    if isinstance(answer, Reported):
         return _follow(withdrawal, answer, Cause.LOOK, now=now, patience=patience, chance=chance)
-    # A word about another withdrawal says nothing about this one either.
     return _look_again(withdrawal, answer, now=now, patience=patience, chance=chance)
 
 
@@ -286,10 +285,9 @@ def _follow(
     chance: float,
 ) -> Decision:
     """Take over what the provider says of a withdrawal that it holds, and look again later."""
-    status = reported.status
-    moves = status is not None and status in MOVES[withdrawal.status]
-    # The looks grow rarer only as long as nothing happens.
-    turn = withdrawal.looks if cause is Cause.LOOK and not moves else 0
+    if withdrawal.withdrawal_id not in {None, reported.withdrawal_id}:
+        # A word about another withdrawal says nothing about this one.
+        return _look_again(withdrawal, reported, now=now, patience=patience, chance=chance)
     known = replace(
         withdrawal,
         withdrawal_id=reported.withdrawal_id,
@@ -297,21 +295,25 @@ def _follow(
         in_doubt=False,
         held_refusal=None,
         empty_lookups=0,
-        looks=turn + 1,
     )
-    later = _later(known, patience.looks.delay(turn, chance=chance), now=now)
-    if status is None or not moves:
-        return later
+    status = reported.status
+    if status is None or status not in MOVES[withdrawal.status]:
+        return _look_again(known, reported, now=now, patience=patience, chance=chance)
     code = _WHY_ENDED.get(status)
-    reason = None if code is None else Reason(code, reported.trace.provider_code)
-    moved = replace(later.withdrawal, status=status, reason=reason)
+    moved = replace(
+        known,
+        status=status,
+        reason=None if code is None else Reason(code, reported.trace.provider_code),
+        looks=1,
+        due_at=now + patience.looks.delay(0, chance=chance),
+    )
     return _move(withdrawal, moved, cause=cause, now=now)
 
 
 def _look_again(
     withdrawal: Withdrawal, answer: Answer, *, now: datetime, patience: Patience, chance: float
 ) -> Decision:
-    """Nothing was learnt: look again later, the later the more often it was in vain."""
+    """Nothing has happened: look again later, the later the more often it was in vain."""
     wait = patience.looks.delay(withdrawal.looks, chance=chance)
     looked = replace(withdrawal, looks=withdrawal.looks + 1)
     return _later(looked, max(wait, _asked_for(answer, patience)), now=now)

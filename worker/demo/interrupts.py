@@ -28,7 +28,7 @@ class Interrupts:
     def __init__(self, at_once: Callable[[], None]) -> None:
         self._at_once = at_once
         self._heard = 0
-        self._react: Callable[[], None] | None = None
+        self._react: Callable[[], object] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -51,7 +51,7 @@ class Interrupts:
             yield
 
     @contextmanager
-    def calling(self, react: Callable[[], None]) -> Iterator[None]:
+    def calling(self, react: Callable[[], object]) -> Iterator[None]:
         """Call `react` at the first signal that comes inside the block."""
         before, self._react = self._react, react
         try:

@@ -59,6 +59,9 @@ def show(parent: Path, *, keep: bool, machine: Machine) -> int:
             demo.say(f"failed: {str(failure) or type(failure).__name__}")
             demo.keep_logs = True
             return FAILED
+        except Exception:
+            demo.keep_logs = True
+            raise
         finally:
             demo.end()
 
@@ -137,19 +140,18 @@ class _Demo:
             raise KeyboardInterrupt from None
 
     async def _play(self, stage: Stage, interrupts: Interrupts) -> Verdict:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine that runs has a task
+        loop = asyncio.get_running_loop()
+        course = asyncio.create_task(self._course(stage))
+        # The signal comes in the middle of whatever the loop is doing, so the loop is only told.
+        with interrupts.calling(lambda: loop.call_soon_threadsafe(course.cancel)):
+            return await course
 
-        def cancel() -> None:
-            # From a signal handler, in the middle of whatever the loop is doing.
-            loop.call_soon_threadsafe(task.cancel)
-
-        with interrupts.calling(cancel):
-            seconds = await stage.start_simulator()
-            self.say(f"Bluum simulator: ready after {seconds:.1f} s at {stage.api_url}")
-            seconds = await stage.start_worker()
-            self.say(f"worker: ready after {seconds:.1f} s")
-            return await play(stage, self._screen, keep=self._keep)
+    async def _course(self, stage: Stage) -> Verdict:
+        seconds = await stage.start_simulator()
+        self.say(f"Bluum simulator: ready after {seconds:.1f} s at {stage.api_url}")
+        seconds = await stage.start_worker()
+        self.say(f"worker: ready after {seconds:.1f} s")
+        return await play(stage, self._screen, keep=self._keep)
 
     def _hand_over(self, stage: Stage) -> None:
         """Leave everything running, and say where it is."""

@@ -95,17 +95,18 @@ class Announce:
 
     async def run(self) -> None:
         """Publish until `stop`, and then until nothing is left that was told of."""
-        await self._sweep(self._now())
+        more = await self._sweep(self._now())
         swept_at = self._now()
         while not self._stopping or self._rows:
             self._beat()
-            if not self._rows:
+            if not self._rows and not more:
                 self._woken.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(SWEEP.total_seconds()):
                         await self._woken.wait()
-            if self._now() - swept_at >= SWEEP:
-                await self._sweep(self._now() - SWEEP_AGE)
+            # A full sweep is a backlog: the next one follows as soon as this one is published.
+            if self._now() - swept_at >= SWEEP or (more and not self._rows):
+                more = await self._sweep(self._now() - SWEEP_AGE)
                 swept_at = self._now()
             if self._rows and not await self._publish_batch():
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE)
@@ -120,10 +121,14 @@ class Announce:
         """How many withdrawals have events that were told of and are not confirmed."""
         return len(self._rows)
 
-    async def _sweep(self, before: datetime) -> None:
-        with suppress(LedgerUnavailable):
-            for row in await self._ledger.rows_unannounced(before=before, limit=BATCH):
-                self._rows[row] = None
+    async def _sweep(self, before: datetime) -> bool:
+        """Take up rows with events unconfirmed since `before`; tell whether there may be more."""
+        try:
+            found = await self._ledger.rows_unannounced(before=before, limit=BATCH)
+        except LedgerUnavailable:
+            return False
+        self._rows |= dict.fromkeys(found)
+        return len(found) == BATCH
 
     async def _publish_batch(self) -> bool:
         """Publish for some rows; those that fail stay. Return whether all went well."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS: Final = 10.0
+#: No answer within this time is no refusal: the start waits here, and the loop must be seen alive.
+_TRY_SECONDS: Final = 10.0
 _IDLE_SECONDS: Final = 5.0
 
 
@@ -80,8 +82,9 @@ class Credentials:
 
     async def _try_refused(self) -> None:
         for name in sorted(self._refused):
+            self._beat()
             holder = f"credentials {name}"
-            if await self._providers[name].try_credentials() is not False:
+            if not await self._are_refused(name):
                 self._refused.discard(name)
                 await self._gate.open(holder)
                 continue
@@ -93,3 +96,10 @@ class Credentials:
             self._report(False, "refused by " + ", ".join(sorted(self._refused)))
         else:
             self._report(True, "accepted")
+
+    async def _are_refused(self, name: str) -> bool:
+        try:
+            async with asyncio.timeout(_TRY_SECONDS):
+                return await self._providers[name].try_credentials() is False
+        except TimeoutError:
+            return False

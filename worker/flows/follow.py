@@ -94,7 +94,30 @@ class Follow:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Take up what is due until `stop`; returns once the steps in work are done."""
+        """Take up what is due until `stop`; returns once the steps in work are done.
+
+        Cancelled, it cancels them too: none goes on behind the back of whoever gave up waiting.
+        """
+        try:
+            await self._take_up_until_stopped()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+        except asyncio.CancelledError:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            raise
+
+    def stop(self) -> None:
+        """Take nothing up any more."""
+        self._stopping.set()
+
+    @property
+    def in_work(self) -> int:
+        """How many steps are in work at this moment."""
+        return len(self._tasks)
+
+    async def _take_up_until_stopped(self) -> None:
         while not self._stopping.is_set():
             self._beat()
             free = self._concurrency - len(self._tasks)
@@ -110,17 +133,6 @@ class Follow:
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK.total_seconds()):
                     await self._stopping.wait()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def stop(self) -> None:
-        """Take nothing up any more."""
-        self._stopping.set()
-
-    @property
-    def in_work(self) -> int:
-        """How many steps are in work at this moment."""
-        return len(self._tasks)
 
     async def _take_up(self, limit: int) -> int:
         try:
@@ -173,8 +185,17 @@ class Follow:
         intent = intend(held.withdrawal, now=self._now())
         attempt = Attempt(number=intent.withdrawal.attempts, started_at=self._now())
         intended = await self._ledger.record(held, intent, (attempt,), keep=True)
-        if intended is not None:
+        if intended is None:
+            _log.warning("intent was overtaken by another", extra=_who(held))
+            return
+        try:
             await self._submission.run(intended, doubt_before=held.withdrawal.in_doubt)
+        except LedgerUnavailable:
+            raise
+        except Exception:
+            # A bug. Since the intent there is a newer version, which alone can be left alone.
+            await self._leave_alone(intended)
+            raise
 
     async def _look(self, held: Held) -> None:
         order = held.withdrawal.order

@@ -4,6 +4,7 @@ Between processes the ledger's owner column says the same."""
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,28 +13,31 @@ if TYPE_CHECKING:
 
 
 class InHand:
-    """The message ids in work."""
+    """The message ids in work.
+
+    One may be held several times: two deliveries of one message come at once, and the first to let
+    go must not take it out of the other's hands.
+    """
 
     def __init__(self) -> None:
-        self._ids: set[str] = set()
+        self._holders: Counter[str] = Counter()
 
     @property
     def ids(self) -> frozenset[str]:
         """The message ids in work at this moment."""
-        return frozenset(self._ids)
+        return frozenset(self._holders)
 
     def __len__(self) -> int:
         """How many there are."""
-        return len(self._ids)
+        return len(self._holders)
 
     @contextmanager
     def holding(self, message_id: str) -> Iterator[None]:
-        """Hold one; when it is held already, the holder before keeps it."""
-        if message_id in self._ids:
-            yield
-            return
-        self._ids.add(message_id)
+        """Hold one; it is in hand until the last who holds it lets go."""
+        self._holders[message_id] += 1
         try:
             yield
         finally:
-            self._ids.discard(message_id)
+            self._holders[message_id] -= 1
+            if not self._holders[message_id]:
+                del self._holders[message_id]

@@ -1,0 +1,59 @@
+"""A simulator, a desk and workers for the tests of the real process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.app.harness import Desk, WorkerProcess, a_desk, settings
+from worker.ledger.migrate import migrate
+from worker.simulator.bluum_server import BluumOptions, BluumServer, serve
+from worker.simulator.bluum_terms import Terms
+
+Start = Callable[..., Awaitable[WorkerProcess]]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[BluumServer]:
+    """A provider without limit that lets withdrawals progress fast."""
+    terms = Terms(pace=timedelta(seconds=0.2))
+    options = BluumOptions(rate_limit=0, latency=timedelta(milliseconds=20), terms=terms)
+    async with serve(options) as running:
+        yield running
+
+
+@pytest.fixture
+async def desk(rabbitmq_vhost: str, server: BluumServer) -> AsyncIterator[Desk]:
+    """An upstream service at the shared broker."""
+    async with a_desk(rabbitmq_vhost, server) as open_desk:
+        yield open_desk
+
+
+@pytest.fixture
+async def migrated(ledger_url: str) -> str:
+    """The URL of a ledger that is ready to be used, on each database in turn."""
+    await migrate(ledger_url)
+    return ledger_url
+
+
+@pytest.fixture
+async def start(
+    rabbitmq_vhost: str, server: BluumServer, tmp_path: Path
+) -> AsyncIterator[Start]:
+    """Starts workers on a given ledger; all are gone at the end, with whatever they held."""
+    started: list[WorkerProcess] = []
+
+    async def start_one(ledger: str, **changes: str) -> WorkerProcess:
+        environment = settings(rabbitmq_vhost, ledger, server.base_url) | changes
+        worker = WorkerProcess(environment, tmp_path / f"worker-{len(started)}.log")
+        started.append(worker)
+        await worker.start()
+        return worker
+
+    yield start_one
+    for worker in started:
+        if worker.process.returncode is None:
+            await worker.kill()

@@ -1,0 +1,122 @@
+"""Broker and ledger away in the middle of the work, and back."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.app.harness import WorkerProcess, a_desk, settings, until
+from tests.services.postgres_node import PostgresNode, find_postgres
+from worker.demo.rabbitmq_node import Found, RabbitmqNode
+from worker.ledger.migrate import migrate
+
+if TYPE_CHECKING:
+    from tests.app.conftest import Start
+    from tests.app.harness import Desk
+    from worker.simulator.bluum_server import BluumServer
+
+
+async def test_a_killed_broker_loses_nothing(
+    found_rabbitmq: Found, server: BluumServer, tmp_path: Path
+) -> None:
+    """
+    The broker is killed at work and comes back: each request is paid once and told of in order.
+    """
+    with RabbitmqNode(tmp_path / "node", found_rabbitmq) as node:
+        environment = settings(node.url, f"sqlite:///{tmp_path}/ledger.db", server.base_url)
+        worker = WorkerProcess(environment, tmp_path / "worker.log")
+        async with a_desk(node.url, server) as desk:
+            for number in range(100):
+                await desk.ask(f"req-{number}")
+            await worker.start()
+            await desk.some_ended(10)
+            await asyncio.to_thread(node.kill)
+            await worker.ready(is_ready=False)
+            assert 200 == (await worker.probe("/livez"))[0]
+            await asyncio.to_thread(node.start)
+            await worker.ready()
+            await desk.all_ended(100)
+            findings = await desk.verdict()
+            await worker.kill()
+
+    assert () == findings
+
+
+async def test_no_broker_at_the_start_is_waited_for(
+    found_rabbitmq: Found, server: BluumServer, tmp_path: Path
+) -> None:
+    """
+    Started before its broker, the worker is alive and not ready, and ready once the broker is.
+    """
+    with RabbitmqNode(tmp_path / "node", found_rabbitmq) as node:
+        await asyncio.to_thread(node.stop)
+        environment = settings(node.url, f"sqlite:///{tmp_path}/ledger.db", server.base_url)
+        worker = WorkerProcess(environment, tmp_path / "worker.log")
+        await worker.start()
+        await worker.ready(is_ready=False)
+        assert 200 == (await worker.probe("/livez"))[0]
+        await asyncio.to_thread(node.start)
+        await worker.ready()
+        await worker.kill()
+
+
+async def test_a_stopped_ledger_stops_the_payouts_and_nothing_else(
+    desk: Desk, start: Start, server: BluumServer
+) -> None:
+    """
+    While PostgreSQL is down nobody is paid; afterwards everybody is, once.
+    """
+    programs = find_postgres()
+    assert programs is not None
+    with (
+        tempfile.TemporaryDirectory(prefix="withdrawals-") as folder,
+        PostgresNode(Path(folder), programs) as node,
+    ):
+        ledger = node.create_database()
+        await migrate(ledger)
+        worker = await start(ledger)
+        for number in range(60):
+            await desk.ask(f"req-{number}")
+        await desk.some_ended(5)
+
+        await asyncio.to_thread(node.stop)
+        await worker.ready(is_ready=False)
+        paid = len(server.record()["effects"])
+        for number in range(60, 80):
+            await desk.ask(f"req-{number}")
+        # A whole round of signs of life passes with the ledger away.
+        await asyncio.sleep(3)
+        paid_meanwhile = len(server.record()["effects"]) - paid
+        assert 200 == (await worker.probe("/livez"))[0]
+        await asyncio.to_thread(node.start)
+        await worker.ready()
+        await desk.all_ended(80)
+
+        assert 0 == paid_meanwhile
+        assert () == await desk.verdict()
+        await worker.kill()
+
+
+async def test_a_queue_deleted_beneath_it_comes_back(
+    desk: Desk, start: Start, tmp_path: Path
+) -> None:
+    """
+    Somebody deletes the request queue: the worker declares it again and goes on.
+    """
+    await start(f"sqlite:///{tmp_path}/ledger.db")
+    await desk.ask("before")
+    await desk.all_ended(1)
+
+    await desk.delete_request_queue()
+
+    async def accepted() -> bool:
+        try:
+            await desk.ask("after")
+        except Exception:  # noqa: BLE001 - unroutable until the queue is there again
+            return False
+        return True
+
+    await until(accepted, lambda: "the queue did not come back")
+    await desk.all_ended(2)

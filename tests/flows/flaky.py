@@ -1,0 +1,89 @@
+"""A ledger that is away when a test wants it: the real one, behind a line that can be cut.
+
+It is cut before a step is written, or after, when only the confirmation is lost: who asked cannot
+tell which."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
+
+from worker.flows.ports import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+    from datetime import datetime
+
+    from worker.core.answers import Attempt
+    from worker.core.decide import Decision, Held
+    from worker.flows.ports import TakenOrKnown
+    from worker.ledger.store import Ledger
+
+T = TypeVar("T")
+
+
+class Line(StrEnum):
+    """The line to the ledger."""
+
+    WHOLE = "whole"
+    CUT_BEFORE = "cut before it is written"
+    CUT_AFTER = "cut after it is written"
+
+
+class FlakyLedger:
+    """What the flows ask of a ledger; `line` holds for the writing steps until it is changed."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.line = Line.WHOLE
+        #: Called after each step that was written.
+        self.then: Callable[[], None] = _nothing
+        #: Whoever has read who owns what waits here for the others.
+        self.meeting: asyncio.Barrier | None = None
+
+    def now(self) -> datetime:
+        """Tell the time."""
+        return self._ledger.now()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this worker may act."""
+        return self._ledger.is_current
+
+    async def take(
+        self, decision: Decision, fingerprint: bytes, made: tuple[Attempt, ...] = ()
+    ) -> TakenOrKnown:
+        """Commit a new request, or find it known."""
+        return await self._over(lambda: self._ledger.take(decision, fingerprint, made))
+
+    async def record(
+        self, held: Held, decision: Decision, made: tuple[Attempt, ...] = (), *, keep: bool = False
+    ) -> Held | None:
+        """Commit a decision."""
+        return await self._over(lambda: self._ledger.record(held, decision, made, keep=keep))
+
+    async def claim_due(self, limit: int, *, busy: Collection[str]) -> list[Held]:
+        """Take over what is due."""
+        return await self._over(lambda: self._ledger.claim_due(limit, busy=busy))
+
+    async def owned_by_others(
+        self, provider: str, withdrawal_ids: Collection[str], *, row: int
+    ) -> frozenset[str]:
+        """Return the ids that belong to another row."""
+        owned = await self._ledger.owned_by_others(provider, withdrawal_ids, row=row)
+        if self.meeting is not None:
+            await self.meeting.wait()
+        return owned
+
+    async def _over(self, step: Callable[[], Awaitable[T]]) -> T:
+        if self.line is Line.CUT_BEFORE:
+            raise LedgerUnavailable("ConnectionResetError")
+        done = await step()
+        self.then()
+        if self.line is Line.CUT_AFTER:
+            raise LedgerUnavailable("ConnectionResetError")
+        return done
+
+
+def _nothing() -> None: ...

@@ -1,0 +1,235 @@
+"""A withdrawal of which nobody knows whether it was paid: the list decides, and only the list."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.flows.fakes import Paid
+from tests.flows.flaky import Line
+from tests.flows.house import PATIENCE, House
+from worker.core.answers import Conflicted, Denied, Listed, Refused, Throttled, Unclear
+from worker.core.decide import EMPTY_LOOKUPS_NEEDED
+from worker.core.withdrawal import Reason, ReasonCode, Status
+
+if TYPE_CHECKING:
+    from worker.core.answers import ListAnswer
+
+SILENCE = Unclear("timeout")
+NO_FUNDS = Refused(Reason(ReasonCode.INSUFFICIENT_FUNDS, "B-1"))
+NOTHING = Listed(())
+
+
+async def _refused_after_silence(
+    house: House, message_id: str = "req-1", *, is_paid: bool = False
+) -> None:
+    """The first try is silent, paid or not; the second is refused."""
+    house.bank.say(SILENCE, pays=is_paid)
+    house.bank.say(NO_FUNDS)
+    await house.deliver(message_id)
+
+
+async def _look_up(house: House) -> None:
+    """Let the next look-up become due, and do it."""
+    house.clock.at += PATIENCE.settling
+    assert await house.step()
+
+
+async def test_it_is_rejected_once_the_list_has_shown_nothing_often_enough(house: House) -> None:
+    """
+    The refusal is kept until then, and its reason is the one that is told; nothing more is sent.
+    """
+    await _refused_after_silence(house)
+    statuses = [await house.status()]
+    for _ in range(EMPTY_LOOKUPS_NEEDED):
+        await _look_up(house)
+        statuses.append(await house.status())
+
+    assert [Status.RECEIVED] * EMPTY_LOOKUPS_NEEDED + [Status.REJECTED] == statuses
+    assert ["received", "rejected"] == await house.events()
+    assert NO_FUNDS.reason == (await house.known()).held.withdrawal.reason
+    assert 2 == len(house.bank.calls)
+    assert EMPTY_LOOKUPS_NEEDED == len(house.bank.listings)
+
+
+async def test_two_look_ups_are_a_settling_delay_apart(house: House) -> None:
+    """
+    The list may lag behind: what it does not show now it may show then.
+    """
+    await _refused_after_silence(house)
+    await _look_up(house)
+    house.clock.at += PATIENCE.settling - timedelta(seconds=1)
+    too_early = await house.step()
+
+    assert 0 == too_early
+    assert 1 == len(house.bank.listings)
+
+
+async def test_it_is_adopted_when_the_list_has_it(house: House) -> None:
+    """
+    The silent attempt had succeeded: the refusal is void, and the withdrawal is followed.
+    """
+    await _refused_after_silence(house, is_paid=True)
+    await _look_up(house)
+    adopted = (await house.known()).held.withdrawal
+    house.bank.paid[0].status = Status.COMPLETED
+    house.clock.at += PATIENCE.looks.first_delay
+    await house.step()
+
+    assert (Status.PENDING, "wd_1", None) == (
+        adopted.status,
+        adopted.withdrawal_id,
+        adopted.held_refusal,
+    )
+    assert ["received", "pending", "completed"] == await house.events()
+    assert 1 == len(house.bank.paid)
+
+
+async def test_it_is_adopted_when_the_list_shows_it_late(house: House) -> None:
+    """
+    Looking once is not enough.
+    """
+    await _refused_after_silence(house, is_paid=True)
+    house.bank.paid[0].is_listed = False
+    for _ in range(EMPTY_LOOKUPS_NEEDED - 1):
+        await _look_up(house)
+    house.bank.paid[0].is_listed = True
+    await _look_up(house)
+
+    assert Status.PENDING is await house.status()
+
+
+async def test_several_that_could_be_it_need_a_person(house: House) -> None:
+    """
+    Nothing more is done by itself, and nothing is told as failed.
+    """
+    await _refused_after_silence(house, is_paid=True)
+    one = house.bank.paid[0]
+    house.bank.paid.append(
+        Paid("wd_2", "another", one.party, one.amount, one.text, house.clock.at)
+    )
+    await _look_up(house)
+
+    assert ["received", "unresolved"] == await house.events()
+    assert (await house.known()).held.withdrawal.due_at is None
+    assert 2 == len(house.bank.calls)
+
+
+async def test_likeness_alone_needs_a_person(house: House) -> None:
+    """
+    An entry without our reference that agrees in all else is neither adopted nor passed over.
+    """
+    await _refused_after_silence(house, is_paid=True)
+    house.bank.paid[0].text = "cut off on the way"
+    await _look_up(house)
+
+    assert Status.UNRESOLVED is await house.status()
+
+
+@pytest.mark.parametrize(
+    "answer", [SILENCE, NO_FUNDS, Throttled(), Denied()], ids=lambda answer: type(answer).__name__
+)
+async def test_a_look_up_that_failed_is_repeated(house: House, answer: ListAnswer) -> None:
+    """
+    It says nothing about the money: however often it fails, nothing is decided and nothing sent.
+    """
+    await _refused_after_silence(house)
+    house.bank.lists.extend([answer] * 6)
+    for _ in range(6):
+        house.clock.at += PATIENCE.looks.cap * 2
+        await house.step()
+    withdrawal = (await house.known()).held.withdrawal
+
+    assert 6 == len(house.bank.listings)
+    assert (Status.RECEIVED, True) == (withdrawal.status, withdrawal.in_doubt)
+    assert withdrawal.due_at is not None
+    assert 2 == len(house.bank.calls)
+    assert (["bank"] * 6 if isinstance(answer, Denied) else []) == house.denied
+
+
+async def test_failed_look_ups_do_not_count_as_empty_ones(house: House) -> None:
+    """
+    Only lists that were read count.
+    """
+    await _refused_after_silence(house)
+    failures = [SILENCE] * (EMPTY_LOOKUPS_NEEDED + 1)
+    house.bank.lists.extend([NOTHING, *failures])
+    for _ in range(1 + len(failures)):
+        house.clock.at += PATIENCE.looks.cap * 2
+        await house.step()
+
+    assert Status.RECEIVED is await house.status()
+
+
+async def test_a_conflict_is_looked_up_and_adopted(house: House) -> None:
+    """
+    The provider knows the key: the list tells which withdrawal it means.
+    """
+    house.bank.say(Conflicted(), pays=True)
+    await house.deliver()
+    await _look_up(house)
+
+    assert ["received", "pending"] == await house.events()
+    assert 1 == len(house.bank.calls)
+
+
+async def test_a_conflict_without_an_entry_needs_a_person(house: House) -> None:
+    """
+    The key is known and nothing is listed: it is never taken for a failure.
+    """
+    house.bank.say(Conflicted())
+    await house.deliver()
+    for _ in range(EMPTY_LOOKUPS_NEEDED):
+        await _look_up(house)
+
+    assert ["received", "unresolved"] == await house.events()
+
+
+async def test_what_belongs_to_another_request_is_not_a_candidate(house: House) -> None:
+    """
+    Two requests alike in all, one of them paid: the other is not taken for it.
+    """
+    house.bank.takes_references = False
+    await house.deliver("req-1")
+    await _refused_after_silence(house, "req-2")
+    for _ in range(EMPTY_LOOKUPS_NEEDED):
+        await _look_up(house)
+
+    assert Status.REJECTED is await house.status("req-2")
+    assert "wd_1" == (await house.known("req-1")).held.withdrawal.withdrawal_id
+
+
+async def test_of_two_that_find_the_same_only_one_adopts_it(house: House) -> None:
+    """
+    Both look at the same moment, and neither owns it yet: the second to write needs a person.
+    """
+    house.bank.takes_references = False
+    await _refused_after_silence(house, "req-1", is_paid=True)
+    await _refused_after_silence(house, "req-2")
+    house.clock.at += PATIENCE.settling
+    due = await house.ledger.claim_due(2, busy=())
+    house.line.meeting = asyncio.Barrier(2)
+    await asyncio.gather(*(house.follow.take_step(held) for held in due))
+    statuses = [await house.status(name) for name in ("req-1", "req-2")]
+
+    assert [Status.PENDING, Status.UNRESOLVED] == sorted(statuses)
+
+
+async def test_a_look_up_that_was_not_recorded_is_repeated(house: House) -> None:
+    """
+    It is still due, and nothing was told of it.
+    """
+    await _refused_after_silence(house, is_paid=True)
+    house.clock.at += PATIENCE.settling
+    (held,) = await house.ledger.claim_due(1, busy=())
+    house.line.line = Line.CUT_BEFORE
+    with pytest.raises(Exception, match="ConnectionReset"):
+        await house.follow.take_step(held)
+    house.line.line = Line.WHOLE
+    await house.step()
+
+    assert ["received", "pending"] == await house.events()
+    assert [("req-1", "received"), ("req-1", "pending")] == house.counted.changes

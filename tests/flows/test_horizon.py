@@ -1,0 +1,229 @@
+"""The provider forgets a key after a day and would pay again: no create call leaves after that.
+
+On no path: not when a retry is due, nor after a restart, nor for a redelivery, nor when the time
+runs out between two steps. The list decides."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.flows.house import PATIENCE, House, open_house
+from worker.core.answers import Denied, Refused, Unclear
+from worker.core.decide import EMPTY_LOOKUPS_NEEDED
+from worker.core.withdrawal import Reason, ReasonCode, Status
+
+SILENCE = Unclear("timeout")
+#: How many calls one delivery makes that hears nothing.
+TRIES = 3
+
+
+async def _silent(house: House, *, is_paid: bool = False) -> None:
+    """Deliver a request whose calls are all answered by silence; the first pays or does not."""
+    house.bank.say(SILENCE, pays=is_paid)
+    for _ in range(TRIES - 1):
+        house.bank.say(SILENCE)
+    await house.deliver()
+
+
+async def test_before_the_horizon_a_due_retry_calls_with_the_same_key(house: House) -> None:
+    """
+    The provider, which has paid and remembers the key, repeats its answer.
+    """
+    await _silent(house, is_paid=True)
+    house.clock.at += PATIENCE.window - timedelta(minutes=1)
+    await house.step()
+
+    assert TRIES + 1 == len(house.bank.calls)
+    assert 1 == len({(call.key, call.body) for call in house.bank.calls})
+    assert ["received", "pending"] == await house.events()
+    assert 1 == len(house.bank.paid)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("redelivered", [False, True])
+async def test_after_the_horizon_the_list_decides(
+    ledger_url: str, *, restarted: bool, redelivered: bool
+) -> None:
+    """
+    What had been paid is adopted, without any further call.
+    """
+    async with open_house(ledger_url) as house:
+        await _silent(house, is_paid=True)
+        if not restarted:
+            await _a_day_later(house, redelivered=redelivered)
+    if restarted:
+        async with open_house(ledger_url, clock=house.clock, bank=house.bank) as later:
+            await _a_day_later(later, redelivered=redelivered)
+
+
+async def _a_day_later(house: House, *, redelivered: bool) -> None:
+    house.clock.advance(hours=25)
+    if redelivered:
+        await house.deliver()
+    await house.step()
+
+    assert TRIES == len(house.bank.calls)
+    assert 1 == len(house.bank.paid)
+    assert Status.PENDING is await house.status()
+
+
+async def test_a_fresh_attempt_begins_only_after_enough_empty_look_ups(house: House) -> None:
+    """
+    What the list does not show, a settling delay apart, never arrived: then it is paid, once.
+    """
+    await _silent(house)
+    house.clock.at += PATIENCE.window
+    calls = []
+    for _ in range(EMPTY_LOOKUPS_NEEDED):
+        await house.step()
+        calls.append(len(house.bank.calls))
+        house.clock.at += PATIENCE.settling
+    await house.step()
+    known = await house.known()
+
+    assert [TRIES] * EMPTY_LOOKUPS_NEEDED == calls
+    assert TRIES + 1 == len(house.bank.calls)
+    assert 1 == len(house.bank.paid)
+    assert ["received", "pending"] == await house.events()
+    assert known.held.withdrawal.first_attempt_at == house.bank.calls[-1].at
+
+
+async def test_the_fresh_attempt_has_a_horizon_of_its_own(house: House) -> None:
+    """
+    It counts from the fresh attempt, which the provider remembers for a day again.
+    """
+    await _silent(house)
+    house.clock.at += PATIENCE.window
+    for _ in range(TRIES):
+        house.bank.say(SILENCE)
+    for _ in range(EMPTY_LOOKUPS_NEEDED + 1):
+        await house.step()
+        house.clock.at += PATIENCE.settling
+    after_fresh = len(house.bank.calls)
+    house.clock.at += PATIENCE.window - PATIENCE.settling * 2
+    await house.step()
+    before_horizon = len(house.bank.calls)
+
+    assert 2 * TRIES == after_fresh
+    assert 2 * TRIES + 1 == before_horizon
+    assert Status.PENDING is await house.status()
+
+
+async def test_look_ups_that_fail_begin_no_fresh_attempt(house: House) -> None:
+    """
+    An outage of the list, however long, sends nothing.
+    """
+    await _silent(house)
+    house.clock.at += PATIENCE.window
+    house.bank.lists.extend([SILENCE, Refused(Reason(ReasonCode.NOT_FOUND))] * 4)
+    for _ in range(8):
+        await house.step()
+        house.clock.advance(hours=1)
+
+    assert TRIES == len(house.bank.calls)
+    assert 8 == len(house.bank.listings)
+
+
+async def test_the_horizon_passes_between_intent_and_call(house: House) -> None:
+    """
+    A machine that sleeps for a day in that very moment: the call that was intended stays unsent.
+    """
+    await _silent(house, is_paid=True)
+    house.clock.at += PATIENCE.window - timedelta(minutes=1)
+
+    def sleep_for_a_day() -> None:
+        if house.bank.calls[TRIES:] == []:
+            house.clock.advance(hours=25)
+
+    (held,) = await house.ledger.claim_due(1, busy=())
+    house.line.then = sleep_for_a_day
+    await house.follow.take_step(held)
+    house.line.then = lambda: None
+    calls_after_sleep = len(house.bank.calls)
+    house.clock.at += PATIENCE.settling
+    await house.step()
+
+    assert TRIES == calls_after_sleep
+    assert TRIES == len(house.bank.calls)
+    assert Status.PENDING is await house.status()
+    assert 1 == len(house.bank.paid)
+
+
+async def test_the_horizon_passes_between_two_tries(house: House) -> None:
+    """
+    The pause between two calls of one run leads past it: the second stays unsent.
+    """
+    await _silent(house)
+    house.clock.at += PATIENCE.window - timedelta(seconds=2)
+    house.bank.say(SILENCE)
+    await house.step()
+
+    assert TRIES + 1 == len(house.bank.calls)
+    assert Status.RECEIVED is await house.status()
+
+
+async def test_a_clock_that_went_back_makes_no_old_key_young(house: House) -> None:
+    """
+    The age of the key is not known then: the list is asked, and nothing is sent.
+    """
+    await _silent(house, is_paid=True)
+    house.clock.advance(minutes=1)
+    (held,) = await house.ledger.claim_due(1, busy=())
+    house.clock.advance(hours=-1)
+    await house.follow.take_step(held)
+
+    assert TRIES == len(house.bank.calls)
+    assert 1 == len(house.bank.listings)
+    assert Status.PENDING is await house.status()
+
+
+async def test_a_clock_that_is_corrected_a_little_changes_nothing(house: House) -> None:
+    """
+    A second back is a correction, not an unknown age.
+    """
+    await _silent(house, is_paid=True)
+    house.clock.advance(seconds=3)
+    (held,) = await house.ledger.claim_due(1, busy=())
+    house.clock.advance(seconds=-6)
+    await house.follow.take_step(held)
+
+    assert TRIES + 1 == len(house.bank.calls)
+    assert 1 == len(house.bank.paid)
+
+
+@pytest.mark.parametrize("is_paid", [True, False])
+async def test_the_time_limit_of_the_request_passes_while_it_is_in_doubt(
+    house: House, *, is_paid: bool
+) -> None:
+    """
+    Nothing is sent any more; it has expired only if the list never shows it.
+    """
+    not_after = house.clock.at + timedelta(minutes=10)
+    house.bank.say(SILENCE, pays=is_paid)
+    for _ in range(TRIES - 1):
+        house.bank.say(SILENCE)
+    await house.deliver(not_after=not_after.isoformat())
+    house.clock.at = not_after
+    for _ in range(EMPTY_LOOKUPS_NEEDED):
+        house.clock.at += PATIENCE.settling
+        await house.step()
+
+    assert TRIES == len(house.bank.calls)
+    assert ["received", "pending" if is_paid else "rejected"] == await house.events()
+
+
+async def test_what_never_left_expires_without_a_look_up(house: House) -> None:
+    """
+    Turned away unexecuted until its time was over: nothing can have been paid.
+    """
+    not_after = house.clock.at + timedelta(seconds=30)
+    house.bank.say(Denied())
+    await house.deliver(not_after=not_after.isoformat())
+    house.clock.advance(minutes=1)
+    await house.step()
+
+    assert ["received", "rejected"] == await house.events()
+    assert Reason(ReasonCode.EXPIRED) == (await house.known()).held.withdrawal.reason
+    assert [] == house.bank.listings
