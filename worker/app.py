@@ -26,7 +26,7 @@ from worker.flows.in_hand import InHand
 from worker.flows.intake import Intake
 from worker.flows.ports import LedgerUnavailable, StepRefused
 from worker.flows.resolve import Resolution
-from worker.flows.submit import Submission
+from worker.flows.submit import WAIT_IN_HAND, Submission
 from worker.http.health import Health
 from worker.http.probes import serve_probes
 from worker.ledger.engine import is_sqlite, sole_worker
@@ -56,6 +56,8 @@ _log = logging.getLogger(__name__)
 SHAPES: Final[Mapping[str, type[Request]]] = {"bluum": BluumRequest}
 
 _STOCK_SECONDS: Final = 10.0
+#: Longer than any look-up over many pages; shorter than the broker waits for an acknowledgement.
+_STUCK_STEP_SECONDS: Final = 900.0
 _LAG_CHECK_SECONDS: Final = 1.0
 _RETRY_JITTER: Final = 0.5
 #: The part of the shutdown that is kept for publishing what the last steps committed.
@@ -171,6 +173,7 @@ def _build(
     providers: dict[str, Provider],
 ) -> _House:
     gate, in_hand = Gate(), InHand()
+    health.watch("work", lambda: in_hand.oldest_seconds, limit=_longest_step(settings))
     patience = patience_of(settings)
     now, chance = ledger.now, random.random
     broker = broker_of(settings)
@@ -262,6 +265,12 @@ def _build(
         announce,
         credentials,
     )
+
+
+def _longest_step(settings: Settings) -> float:
+    """Return the seconds after which one step of one withdrawal counts as stuck."""
+    calls = settings.retry.attempts * (settings.bluum.timeout + WAIT_IN_HAND)
+    return max(_STUCK_STEP_SECONDS, 2 * calls.total_seconds())
 
 
 async def _live(house: _House, stop: asyncio.Event) -> int:

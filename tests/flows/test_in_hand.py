@@ -45,3 +45,20 @@ def test_of_two_holders_the_first_to_let_go_leaves_it_in_hand() -> None:
 
     assert {"req-1"} == held
     assert frozenset() == in_hand.ids
+
+
+def test_the_oldest_in_work_is_known() -> None:
+    """
+    Its time runs from when it was first held, whoever else holds it meanwhile.
+    """
+    now = [0.0]
+    in_hand = InHand(clock=lambda: now[0])
+    ages = [in_hand.oldest_seconds]
+    with in_hand.holding("req-1"):
+        now[0] = 5.0
+        with in_hand.holding("req-2"), in_hand.holding("req-1"):
+            now[0] = 7.0
+            ages.append(in_hand.oldest_seconds)
+    ages.append(in_hand.oldest_seconds)
+
+    assert [0.0, 7.0, 0.0] == ages

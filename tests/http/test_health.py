@@ -147,3 +147,15 @@ def test_a_late_event_loop_does_not_live(health: Health, clock: Clock) -> None:
 
     assert [Check("event loop", holds=False, detail="10.000 s late", age_seconds=2.0)] == late
     assert [] == failing(health.live())
+
+
+def test_work_that_takes_too_long_is_stuck(health: Health) -> None:
+    """
+    A step that outlives its limit fails liveness, by name; one below it does not.
+    """
+    ages = {"slow": 11.0, "brisk": 9.0}
+    for name in ages:
+        health.watch(name, lambda name=name: ages[name], limit=10.0)
+
+    assert ["slow"] == failing(health.live())
+    assert [11.0] == [check.age_seconds for check in health.live() if check.name == "slow"]

@@ -11,7 +11,6 @@ from worker.core.events import event
 from worker.core.withdrawal import Status
 from worker.flows.ports import OpenCount, Outgoing
 from worker.ledger.rows import micros
-from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
     from worker.core.decide import Held
@@ -96,21 +95,6 @@ async def test_marking_nothing_is_harmless(ledger: Ledger) -> None:
     )
 
     assert 2 == await ledger.count_unannounced()
-
-
-async def test_two_replicas_may_mark_the_same_events(ledger: Ledger, url: str) -> None:
-    """
-    In whatever order each has them: neither waits for the other for ever.
-    """
-    rows = [(await take(ledger, f"req-{number}")).row for number in range(50)]
-    marks = [(row, 1) for row in rows]
-    async with open_ledger(url) as other:
-        for _ in range(5):
-            await asyncio.gather(
-                ledger.mark_announced(marks), other.mark_announced(list(reversed(marks)))
-            )
-
-    assert 0 == await ledger.count_unannounced()
 
 
 async def test_rows_are_found_oldest_first(ledger: Ledger) -> None:

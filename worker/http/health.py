@@ -2,9 +2,9 @@
 
 Values only; who serves them stands in `probes`.
 
-Alive: no loop of ours is stuck. An unreachable broker, ledger or provider never fails this: a
-restart would mend none of them. Ready: started, broker, ledger, credentials. A provider's outage is
-not in it: a worker that waits for the provider does its duty."""
+Alive: no loop of ours is stuck, and no piece of work. An unreachable broker, ledger or provider
+never fails this: a restart would mend none of them. Ready: started, broker, ledger, credentials. A
+provider's outage is not in it: a worker that waits for the provider does its duty."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Health:
         self._clock = clock
         self._states: dict[str, tuple[bool, str, float]] = {}
         self._beats: dict[str, float] = {}
+        self._watched: dict[str, tuple[Callable[[], float], float]] = {}
         self._lag, self._lagged_at = 0.0, clock()
         # The first thing to be ready: nothing else may have reported, or registered, before it.
         self._report_start = self.reporter(_STARTUP)
@@ -69,6 +70,13 @@ class Health:
         """Expect no further beats of a loop that has ended in order."""
         self._beats.pop(name, None)
 
+    def watch(self, name: str, age: Callable[[], float], *, limit: float) -> None:
+        """Count as stuck when something is in work for longer than `limit` seconds.
+
+        `age` tells for how many seconds the oldest piece of work has been in work.
+        """
+        self._watched[name] = (age, limit)
+
     def lagged(self, seconds: float) -> None:
         """Hear how late the event loop was."""
         self._lag, self._lagged_at = seconds, self._clock()
@@ -84,9 +92,13 @@ class Health:
             Check(name, now - at < STUCK_SECONDS, f"last seen {now - at:.1f} s ago", now - at)
             for name, at in self._beats.items()
         ]
+        work = [
+            Check(name, age() < limit, f"the oldest in work for {age():.1f} s", age())
+            for name, (age, limit) in self._watched.items()
+        ]
         late = f"{self._lag:.3f} s late"
         lag = Check("event loop", self._lag < LAG_SECONDS, late, now - self._lagged_at)
-        return [lag, *loops]
+        return [lag, *loops, *work]
 
     def ready(self) -> list[Check]:
         """Return the checks of readiness."""

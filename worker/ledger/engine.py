@@ -168,8 +168,9 @@ def _sqlite(target: URL, writer: bool, connections: int, seconds: float) -> Engi
         hide_parameters=True,
         connect_args={"timeout": seconds, "isolation_level": None},
     )
+    if writer:
+        event.listen(engine, "connect", lambda made, _record: _make_durable(made, seconds))
     begin = "BEGIN IMMEDIATE" if writer else "BEGIN"
-    event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
@@ -199,9 +200,10 @@ def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:  #
         raise DisconnectionError
 
 
-def _set_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
-    cursor = connection.cursor()
+def _make_durable(connection: Connection_, seconds: float) -> None:
     # WAL lets commands read beside the worker; FULL makes every commit survive a power cut.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    until = monotonic() + seconds
+    while not _switched_to_wal(connection) and monotonic() < until:
+        sleep(_WAL_PAUSE)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
