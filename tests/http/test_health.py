@@ -153,9 +153,8 @@ def test_work_that_takes_too_long_is_stuck(health: Health) -> None:
     """
     A step that outlives its limit fails liveness, by name; one below it does not.
     """
-    ages = {"slow": 11.0, "brisk": 9.0}
-    for name in ages:
-        health.watch(name, lambda name=name: ages[name], limit=10.0)
+    health.watch("slow", lambda: 11.0, limit=10.0)
+    health.watch("brisk", lambda: 9.0, limit=10.0)
 
     assert ["slow"] == failing(health.live())
     assert [11.0] == [check.age_seconds for check in health.live() if check.name == "slow"]
