@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +12,9 @@ from tests.app.harness import Desk, WorkerProcess, a_desk, settings
 from worker.ledger.migrate import migrate
 from worker.simulator.bluum_server import BluumOptions, BluumServer, serve
 from worker.simulator.bluum_terms import Terms
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Start = Callable[..., Awaitable[WorkerProcess]]
 
@@ -40,9 +43,7 @@ async def migrated(ledger_url: str) -> str:
 
 
 @pytest.fixture
-async def start(
-    rabbitmq_vhost: str, server: BluumServer, tmp_path: Path
-) -> AsyncIterator[Start]:
+async def start(rabbitmq_vhost: str, server: BluumServer, tmp_path: Path) -> AsyncIterator[Start]:
     """Starts workers on a given ledger; all are gone at the end, with whatever they held."""
     started: list[WorkerProcess] = []
 

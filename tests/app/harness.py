@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +19,8 @@ from worker.demo.rabbitmq_node import free_ports
 from worker.rabbitmq import topology
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    import signal
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
     from worker.simulator.bluum_server import BluumServer
@@ -120,7 +120,8 @@ class Desk:
     async def open(self) -> None:
         """Declare what is needed and listen to all events."""
         await topology.ensure(self._connection, declare=True)
-        channel = await self._connection.channel()
+        # A request that no queue takes raises, instead of vanishing.
+        channel = await self._connection.channel(on_return_raises=True)
         self._exchange = await channel.get_exchange(topology.COMMANDS_EXCHANGE)
         self._events = await channel.declare_queue(
             "tests.events", durable=True, arguments={"x-queue-type": "quorum"}
@@ -132,9 +133,9 @@ class Desk:
         """Publish a request, confirmed."""
         await self.send(message_id, json.dumps(a_request(**changes)).encode())
 
-    async def send(self, message_id: str | None, body: bytes, **properties: Any) -> None:
+    async def send(self, message_id: str | None, body: bytes) -> None:
         """Publish any message to the request queue, confirmed."""
-        message = aio_pika.Message(body, delivery_mode=2, **properties)
+        message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         # The library invents an id where there is none, so that none has to be an empty one.
         message.message_id = message_id or ""
         await self._exchange.publish(message, topology.REQUEST_KEY, mandatory=True)
@@ -149,17 +150,13 @@ class Desk:
         told = {e.event_id: e.status for e in self.heard if e.message_id == message_id}
         return list(told.values())
 
-    async def all_ended(self, count: int) -> None:
-        """Wait until so many requests have ended."""
+    async def have_ended(self, count: int) -> None:
+        """Wait until at least so many requests have ended."""
 
         async def enough() -> bool:
             return len(self.ended()) >= count
 
         await until(enough, lambda: f"{len(self.ended())} of {count} ended")
-
-    async def some_ended(self, count: int) -> None:
-        """Wait until at least so many requests have ended, for doing something midway."""
-        await self.all_ended(count)
 
     async def dead_letters(self) -> list[Buried]:
         """Take out all dead letters."""
@@ -172,6 +169,12 @@ class Desk:
             )
             letters.append(buried)
         return letters
+
+    async def waiting(self) -> int:
+        """Return how many requests lie in the queue, those in nobody's hands."""
+        channel = await self._connection.channel()
+        queue = await channel.declare_queue(topology.REQUESTS, passive=True)
+        return queue.declaration_result.message_count or 0
 
     async def delete_request_queue(self) -> None:
         """Take the request queue away, with what is in it."""
@@ -232,11 +235,11 @@ def settings(amqp: str, ledger: str, base_url: str, **changes: str) -> dict[str,
     } | changes
 
 
-async def until(holds: Callable[[], Any], told: Callable[[], str]) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], told: Callable[[], str]) -> None:
     """Ask again and again, until it holds; fail with what is told when it takes too long."""
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
-            while not await holds():
+            while not await holds():  # noqa: ASYNC110 - another process knows, and tells if asked
                 await asyncio.sleep(_PAUSE)
     except TimeoutError:
         raise AssertionError(told()) from None

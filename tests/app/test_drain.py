@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from typing import TYPE_CHECKING
 
@@ -30,15 +29,47 @@ async def test_a_stop_in_the_middle_loses_nothing(
     worker = await start(ledger)
     for request in range(100):
         await desk.ask(f"req-{request}")
-    await desk.some_ended(5)
+    await desk.have_ended(5)
 
     code = await worker.end(number)
     await start(ledger)
-    await desk.all_ended(100)
+    await desk.have_ended(100)
 
     assert 0 == code, worker.output
     assert '"stopped"' in worker.output
     assert () == await desk.verdict()
+
+
+async def test_a_stop_settles_what_is_in_hand(
+    desk: Desk, start: Start, server: BluumServer, tmp_path: Path
+) -> None:
+    """
+    What the provider was asked for is awaited, told and acknowledged: nothing goes back.
+    """
+    server.set_faults(Faults(hang_before=1.0))
+    worker = await start(
+        f"sqlite:///{tmp_path}/ledger.db",
+        WORKER_BLUUM__TIMEOUT="2",
+        WORKER_RETRY__FIRST_DELAY="0.01",
+        WORKER_RETRY__CAP="0.01",
+    )
+    await worker.ready()
+    for request in range(5):
+        await desk.ask(f"req-{request}")
+    await _asked(server, 5)
+
+    worker.process.send_signal(signal.SIGTERM)
+    server.set_faults(Faults())
+    code = await worker.ended()
+
+    async def told() -> bool:
+        return all("pending" in desk.statuses(f"req-{request}") for request in range(5))
+
+    await until(told, lambda: str(desk.heard))
+
+    assert 0 == code, worker.output
+    assert 5 == len(server.record()["effects"])
+    assert 0 == await desk.waiting()
 
 
 async def test_a_stop_gives_up_what_hangs_in_time(
@@ -58,7 +89,7 @@ async def test_a_stop_gives_up_what_hangs_in_time(
     code = await worker.end(signal.SIGTERM)
     server.set_faults(Faults())
     await start(ledger)
-    await desk.all_ended(1)
+    await desk.have_ended(1)
 
     assert 0 == code, worker.output
     assert () == await desk.verdict()
@@ -102,9 +133,15 @@ async def test_a_stop_before_the_start_is_over_works(start: Start, tmp_path: Pat
     assert 0 == code, worker.output
 
 
+async def _asked(server: BluumServer, count: int) -> None:
+    async def enough() -> bool:
+        return int(server.record()["counters"]["requests"].get("create_withdrawal", 0)) >= count
+
+    await until(enough, lambda: str(server.record()))
+
+
 async def _executed(server: BluumServer, count: int) -> None:
     async def enough() -> bool:
-        await asyncio.sleep(0)
         return len(server.record()["effects"]) >= count
 
     await until(enough, lambda: str(server.record()))

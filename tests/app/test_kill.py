@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worker.ledger.migrate import migrate
+
 if TYPE_CHECKING:
     from tests.app.conftest import Start
     from tests.app.harness import Desk
@@ -19,10 +21,10 @@ async def test_200_requests_survive_kills(desk: Desk, start: Start, migrated: st
 
     for done in (10, 70, 130):
         worker = await start(migrated)
-        await desk.some_ended(done)
+        await desk.have_ended(done)
         await worker.kill()
     worker = await start(migrated)
-    await desk.all_ended(200)
+    await desk.have_ended(200)
 
     assert () == await desk.verdict()
     assert {f"req-{number}" for number in range(200)} == desk.ended()
@@ -37,13 +39,13 @@ async def test_a_replay_of_everything_pays_nobody_again(
     await start(migrated)
     for number in range(20):
         await desk.ask(f"req-{number}")
-    await desk.all_ended(20)
+    await desk.have_ended(20)
     told = len({event.event_id for event in desk.heard})
 
     for number in range(20):
         await desk.ask(f"req-{number}")
     await desk.ask("last")
-    await desk.all_ended(21)
+    await desk.have_ended(21)
 
     assert () == await desk.verdict()
     # The last request's own events are all that came; a replayed one has nothing new to tell.
@@ -56,8 +58,6 @@ async def test_a_replica_takes_over_from_a_killed_one(
     """
     Two replicas share a ledger; one is killed at work, the other finishes everything, once.
     """
-    from worker.ledger.migrate import migrate
-
     ledger = postgres.create_database()
     await migrate(ledger)
     first, second = await start(ledger), await start(ledger)
@@ -65,10 +65,10 @@ async def test_a_replica_takes_over_from_a_killed_one(
     await second.ready()
     for number in range(100):
         await desk.ask(f"req-{number}")
-    await desk.some_ended(10)
+    await desk.have_ended(10)
 
     await first.kill()
-    await desk.all_ended(100)
+    await desk.have_ended(100)
 
     assert () == await desk.verdict()
     assert second.process.returncode is None

@@ -31,13 +31,13 @@ async def test_a_killed_broker_loses_nothing(
             for number in range(100):
                 await desk.ask(f"req-{number}")
             await worker.start()
-            await desk.some_ended(10)
+            await desk.have_ended(10)
             await asyncio.to_thread(node.kill)
             await worker.ready(is_ready=False)
             assert 200 == (await worker.probe("/livez"))[0]
             await asyncio.to_thread(node.start)
             await worker.ready()
-            await desk.all_ended(100)
+            await desk.have_ended(100)
             findings = await desk.verdict()
             await worker.kill()
 
@@ -79,7 +79,7 @@ async def test_a_stopped_ledger_stops_the_payouts_and_nothing_else(
         worker = await start(ledger)
         for number in range(60):
             await desk.ask(f"req-{number}")
-        await desk.some_ended(5)
+        await desk.have_ended(5)
 
         await asyncio.to_thread(node.stop)
         await worker.ready(is_ready=False)
@@ -92,7 +92,7 @@ async def test_a_stopped_ledger_stops_the_payouts_and_nothing_else(
         assert 200 == (await worker.probe("/livez"))[0]
         await asyncio.to_thread(node.start)
         await worker.ready()
-        await desk.all_ended(80)
+        await desk.have_ended(80)
 
         assert 0 == paid_meanwhile
         assert () == await desk.verdict()
@@ -107,7 +107,7 @@ async def test_a_queue_deleted_beneath_it_comes_back(
     """
     await start(f"sqlite:///{tmp_path}/ledger.db")
     await desk.ask("before")
-    await desk.all_ended(1)
+    await desk.have_ended(1)
 
     await desk.delete_request_queue()
 
@@ -119,4 +119,4 @@ async def test_a_queue_deleted_beneath_it_comes_back(
         return True
 
     await until(accepted, lambda: "the queue did not come back")
-    await desk.all_ended(2)
+    await desk.have_ended(2)

@@ -34,9 +34,9 @@ async def test_a_run_with_failures_tells_no_secret(
     await desk.ask("poor", investor_id="inv_poor_1", amount="99999.00")
     await desk.ask("wrong", amount=5.00, description="a private purpose")
     await desk.send("broken", b'{"funding_source_id": "fs_secret_1", ')
-    await desk.all_ended(31)
+    await desk.have_ended(31)
     server.set_faults(Faults())
-    await desk.all_ended(33)
+    await desk.have_ended(33)
 
     shown = [worker.output, await worker.metrics()]
     shown += [json.dumps((await worker.probe(path))[1]) for path in ("/readyz", "/livez")]

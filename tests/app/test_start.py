@@ -49,12 +49,12 @@ async def test_refused_credentials_take_nothing_and_mend_by_themselves(
 
     server.simulation.revoked = False
     await worker.ready()
-    await desk.all_ended(1)
+    await desk.have_ended(1)
     server.simulation.revoked = True
     await desk.ask("in the middle")
     await worker.ready(is_ready=False)
     server.simulation.revoked = False
-    await desk.all_ended(2)
+    await desk.have_ended(2)
 
     assert "completed" == desk.statuses("in the middle")[-1]
     assert () == await desk.verdict()
@@ -78,7 +78,7 @@ async def test_a_provider_that_is_away_does_not_make_it_unready(
     assert (200, "ok") == _verdict(await worker.probe("/readyz"))
 
     server.set_faults(Faults())
-    await desk.all_ended(1)
+    await desk.have_ended(1)
 
     assert () == await desk.verdict()
 

@@ -22,6 +22,7 @@ from worker.ledger.clock import DatabaseClock
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import date
+    from random import Random
 
     from worker.core.answers import ListAnswer
     from worker.core.decide import Change, Permit
@@ -204,37 +205,38 @@ class FakeProvider:
 class FakeOutbox:
     """A broker that confirms what it gets, unless a test wants it otherwise.
 
-    `loses` are events (type) that never arrive, `swallows` those that arrive without confirmation;
-    `replies_fail` is what becomes of copies to a reply queue.
+    `loses` are types of events that never arrive, each so many times; `swallows` those that arrive
+    without confirmation; `fails` maps a type to what is raised, for ever. `replies_fail` is what
+    becomes of copies for the asker. `random` lets publishes overtake each other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, random: Random | None = None) -> None:
         self.arrived: list[Outgoing] = []
         self.answered: list[Outgoing] = []
         self.loses: Counter[str] = Counter()
         self.swallows: Counter[str] = Counter()
+        self.fails: dict[str, Exception] = {}
+        self.tries: Counter[str] = Counter()
         self.replies_fail: Exception | None = None
-        self.silent: asyncio.Event | None = None
-        self.in_flight: Counter[int] = Counter()
-        self.most_in_flight = 0
+        self.confirming = asyncio.Event()
+        self.confirming.set()
+        self._random = random
 
     async def announce(self, event: Outgoing) -> None:
         """Take an event, or pretend to."""
-        self.in_flight[event.row] += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight[event.row])
-        try:
-            await asyncio.sleep(0)
-            if self.silent is not None:
-                await self.silent.wait()
-            if self.loses[event.type]:
-                self.loses[event.type] -= 1
-                raise PublishUnconfirmed("lost")
-            self.arrived.append(event)
-            if self.swallows[event.type]:
-                self.swallows[event.type] -= 1
-                raise PublishUnconfirmed("swallowed")
-        finally:
-            self.in_flight[event.row] -= 1
+        self.tries[event.type] += 1
+        await self._dawdle()
+        if event.type in self.fails:
+            raise self.fails[event.type]
+        if self.loses[event.type]:
+            self.loses[event.type] -= 1
+            raise PublishUnconfirmed("lost")
+        self.arrived.append(event)
+        await self._dawdle()
+        await self.confirming.wait()
+        if self.swallows[event.type]:
+            self.swallows[event.type] -= 1
+            raise PublishUnconfirmed("swallowed")
 
     async def answer(self, event: Outgoing) -> None:
         """Take a copy for the asker."""
@@ -242,16 +244,31 @@ class FakeOutbox:
             raise self.replies_fail
         self.answered.append(event)
 
+    def told(self, message_id: str = "req-1") -> list[str]:
+        """What arrived about one withdrawal, repeats included, without the part that all have."""
+        return [
+            event.type.removeprefix("withdrawal.")
+            for event in self.arrived
+            if event.message_id == message_id
+        ]
+
+    async def _dawdle(self) -> None:
+        for _ in range(self._random.randrange(4) if self._random else 1):
+            await asyncio.sleep(0)
+
 
 class Told:
-    """Is told of rows with events, and keeps them."""
+    """Is told of rows with events, keeps them, and tells others."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []
+        self.others: list[Callable[[int], None]] = []
 
     def told(self, row: int) -> None:
         """Keep it."""
         self.rows.append(row)
+        for tell in self.others:
+            tell(row)
 
 
 class Counted:

@@ -5,19 +5,19 @@ tell which."""
 
 from __future__ import annotations
 
-import asyncio
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 from worker.flows.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    import asyncio
+    from collections.abc import Awaitable, Callable, Collection, Sequence
     from datetime import datetime
 
     from worker.core.answers import Attempt
     from worker.core.decide import Decision, Held
-    from worker.flows.ports import TakenOrKnown
+    from worker.flows.ports import Outgoing, TakenOrKnown
     from worker.ledger.store import Ledger
 
 T = TypeVar("T")
@@ -75,6 +75,18 @@ class FlakyLedger:
         if self.meeting is not None:
             await self.meeting.wait()
         return owned
+
+    async def unannounced(self, of: Collection[int]) -> Sequence[Outgoing]:
+        """Return unconfirmed events."""
+        return await self._ledger.unannounced(of)
+
+    async def rows_unannounced(self, *, before: datetime, limit: int) -> list[int]:
+        """Return rows that have some."""
+        return await self._ledger.rows_unannounced(before=before, limit=limit)
+
+    async def mark_announced(self, told: Collection[tuple[int, int]]) -> None:
+        """Remember which were confirmed."""
+        await self._over(lambda: self._ledger.mark_announced(told))
 
     async def _over(self, step: Callable[[], Awaitable[T]]) -> T:
         if self.line is Line.CUT_BEFORE:

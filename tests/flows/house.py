@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.flows.fakes import Counted, FakeOutbox, FakeProvider, Told, VirtualClock
+from tests.flows.fakes import Counted, FakeProvider, Told, VirtualClock
 from tests.flows.flaky import FlakyLedger
 from tests.ledger import second
 from worker.core.messages import Envelope
 from worker.core.schedule import Patience, Schedule
-from worker.core.withdrawal import Status
 from worker.flows.announce import Announce
 from worker.flows.follow import Follow
 from worker.flows.in_hand import InHand
@@ -28,6 +27,8 @@ from worker.ledger.store import Ledger, open_ledger
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from tests.flows.fakes import FakeOutbox
+    from worker.core.withdrawal import Status
     from worker.flows.settlement import Settlement
     from worker.ledger.store import History
 
@@ -45,8 +46,6 @@ PATIENCE: Final = Patience(
 )
 TRIES: Final = 3
 _CONCURRENCY: Final = 4
-#: More steps than any story here has.
-_STEPS_MAX: Final = 50
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,12 +61,12 @@ class House:
     clock: VirtualClock
     bank: FakeProvider
     providers: dict[str, FakeProvider]
-    outbox: FakeOutbox = field(default_factory=FakeOutbox)
     told: Told = field(default_factory=Told)
     counted: Counted = field(default_factory=Counted)
     in_hand: InHand = field(default_factory=InHand)
     slept: list[float] = field(default_factory=list)
     denied: list[str] = field(default_factory=list)
+    published: list[str] = field(default_factory=list)
     beats: int = 0
     may_call: bool = True
     submission: Submission = field(init=False)
@@ -84,7 +83,11 @@ class House:
             "observer": self.counted,
             "now": self.ledger.now,
         }
-        choosing = {"patience": PATIENCE, "chance": lambda: 0.5, "denied": self.denied.append}
+        choosing: dict[str, Any] = {
+            "patience": PATIENCE,
+            "chance": lambda: 0.5,
+            "denied": self.denied.append,
+        }
         self.submission = Submission(**shared, **choosing, tries=TRIES, sleep=self._sleep)
         self.resolution = Resolution(**shared, **choosing)
         self.intake = Intake(
@@ -105,19 +108,29 @@ class House:
             beat=self._beat,
         )
 
-    def announce(self, outbox: FakeOutbox | None = None) -> Announce:
-        """Another announcer over the same ledger."""
-        return Announce(
-            self.ledger,
-            outbox or self.outbox,
+    def announcer(self, outbox: FakeOutbox, *, pause_seconds: float = 0.1) -> Announce:
+        """Another announcer over the same ledger, told of all that is committed here."""
+        announce = Announce(
+            self.line,
+            outbox,
             now=self.ledger.now,
-            counted=lambda _type: None,
+            counted=self.published.append,
             beat=self._beat,
+            pause_seconds=pause_seconds,
         )
+        self.told.others.append(announce.told)
+        return announce
 
     async def deliver(self, message_id: str | None = "req-1", **changes: Any) -> Settlement:  # noqa: ANN401
         """Hand in a request; the changes are to its body."""
         return await self.intake(an_envelope(message_id, **changes))
+
+    async def move(self, status: Status) -> None:
+        """Let every withdrawal at the provider reach a status, and look at all of them."""
+        for paid in self.bank.paid:
+            paid.status = status
+        self.clock.at += PATIENCE.looks.cap * 2
+        await self.step()
 
     async def step(self) -> int:
         """Take up everything that is due at this moment, one step each; return how many."""
@@ -125,15 +138,6 @@ class House:
         for held in due:
             await self.follow.take_step(held)
         return len(due)
-
-    async def until_rest(self, *, passing: timedelta = timedelta(minutes=5)) -> None:
-        """Let time pass and take up what is due until nothing is ever due again."""
-        for _ in range(_STEPS_MAX):
-            if not await second.read(self.url, "SELECT 1 FROM withdrawals WHERE due_at > 0"):
-                return
-            await self.step()
-            self.clock.at += passing
-        raise AssertionError("it never comes to rest")
 
     async def known(self, message_id: str = "req-1") -> History:
         """All that the ledger knows of a request."""
@@ -200,12 +204,18 @@ async def house_over(
     )
 
 
-def an_envelope(message_id: str | None = "req-1", **changes: Any) -> Envelope:  # noqa: ANN401
+def an_envelope(
+    message_id: str | None = "req-1",
+    *,
+    reply_to: str | None = None,
+    **changes: Any,  # noqa: ANN401 - any field
+) -> Envelope:
     """A message as it came from the queue; the changes are to its body."""
     body = {"party": "inv_01", "target": "fs_01", "amount": "500.00", "currency": "USD"} | changes
-    return Envelope(body=json.dumps(body).encode(), message_id=message_id)
+    return Envelope(body=json.dumps(body).encode(), message_id=message_id, reply_to=reply_to)
 
 
 async def die(house: House) -> None:
     """Let a house look to others as one whose process was killed: its signs of life are old."""
-    await second.write(house.url, f"UPDATE replicas SET seen_at = 0 WHERE id = '{house.ledger.replica}'")  # noqa: S608, E501 - our own id
+    named = f"id = '{house.ledger.replica}'"
+    await second.write(house.url, f"UPDATE replicas SET seen_at = 0 WHERE {named}")  # noqa: S608

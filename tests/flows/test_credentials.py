@@ -151,8 +151,7 @@ def test_one_of_two_providers_is_enough_to_close_the_gate() -> None:
 
 def test_a_provider_that_does_not_answer_has_not_refused() -> None:
     """
-    A hanging provider delays the start a little, not for as long as it hangs; another is not
-    kept waiting for it either.
+    A hanging provider delays the start a little, not for as long as it hangs.
     """
     silent = Bank()
     silent.hangs = True

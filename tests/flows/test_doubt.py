@@ -108,9 +108,7 @@ async def test_several_that_could_be_it_need_a_person(house: House) -> None:
     """
     await _refused_after_silence(house, is_paid=True)
     one = house.bank.paid[0]
-    house.bank.paid.append(
-        Paid("wd_2", "another", one.party, one.amount, one.text, house.clock.at)
-    )
+    house.bank.paid.append(Paid("wd_2", "another", one.party, one.amount, one.text, house.clock.at))
     await _look_up(house)
 
     assert ["received", "unresolved"] == await house.events()

@@ -182,8 +182,7 @@ async def test_a_look_recorded_by_another_is_told_by_the_other(house: House) -> 
 
 async def test_without_its_provider_a_withdrawal_waits(ledger_url: str) -> None:
     """
-    A provider that is disabled loses nothing: a minute later it is tried again, and once it is
-    enabled again it goes on.
+    A provider that is disabled loses nothing: once it is enabled again, its withdrawals go on.
     """
     clock = VirtualClock()
     other = FakeProvider(clock.now, name="other")

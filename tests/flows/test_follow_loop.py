@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING
 from tests.flows.fakes import FakeProvider, Saying
 from tests.flows.flaky import Line
 from tests.flows.house import PATIENCE, House
+from tests.flows.waiting import PATIENT_SECONDS, until
 from worker.core.answers import Unclear
 from worker.core.withdrawal import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from worker.core.answers import Answer
 
 #: What `House` allows.
 CONCURRENCY = 4
-#: Far more than anything here takes; only a failing test waits so long.
-PATIENT_SECONDS = 20
 
 
 class SlowProvider(FakeProvider):
@@ -53,12 +52,6 @@ async def _running(house: House) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.wait_for(task, PATIENT_SECONDS)
 
 
-async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENT_SECONDS):
-        while not holds():
-            await asyncio.sleep(0.01)
-
-
 async def _pending(house: House, count: int) -> None:
     """Deliver requests and let all of them be due for a look."""
     for number in range(count):
@@ -80,10 +73,10 @@ async def test_no_more_than_so_many_steps_are_in_work_at_once(house: House) -> N
     """
     slow = await _slow(house, 3 * CONCURRENCY)
     async with _running(house):
-        await _until(lambda: slow.waiting == CONCURRENCY)
+        await until(lambda: slow.waiting == CONCURRENCY)
         in_work = house.follow.in_work
         slow.let_go.set()
-        await _until(lambda: len(slow.looked) == 3 * CONCURRENCY)
+        await until(lambda: len(slow.looked) == 3 * CONCURRENCY)
 
     assert CONCURRENCY == in_work
     assert CONCURRENCY == slow.most_waiting
@@ -97,7 +90,7 @@ async def test_a_stop_waits_for_the_steps_in_work(house: House) -> None:
     for paid in slow.paid:
         paid.status = Status.COMPLETED
     async with _running(house) as task:
-        await _until(lambda: slow.waiting == CONCURRENCY)
+        await until(lambda: slow.waiting == CONCURRENCY)
         house.follow.stop()
         await asyncio.sleep(0)
         waits = not task.done()
@@ -116,12 +109,12 @@ async def test_given_up_the_steps_in_work_end_with_it(house: House) -> None:
     """
     slow = await _slow(house, 1)
     task = asyncio.create_task(house.follow.run())
-    await _until(lambda: slow.waiting == 1)
+    await until(lambda: slow.waiting == 1)
     task.cancel()
     await asyncio.wait([task], timeout=PATIENT_SECONDS)
 
     assert task.cancelled()
-    await _until(lambda: house.follow.in_work == 0)
+    await until(lambda: house.follow.in_work == 0)
     assert [] == slow.looked
 
 
@@ -133,10 +126,10 @@ async def test_nothing_is_taken_up_while_credentials_are_refused(house: House) -
     house.may_call = False
     async with _running(house):
         beats = house.beats
-        await _until(lambda: house.beats > beats + 2)
+        await until(lambda: house.beats > beats + 1)
         looked = list(house.bank.looked)
         house.may_call = True
-        await _until(lambda: bool(house.bank.looked))
+        await until(lambda: bool(house.bank.looked))
 
     assert [] == looked
 
@@ -150,7 +143,7 @@ async def test_a_look_that_raises_leaves_that_one_alone_and_the_others_go_on(
     await _pending(house, 3)
     house.bank.looks.append(RuntimeError("a bug"))
     async with _running(house):
-        await _until(lambda: len(house.bank.looked) == 3)
+        await until(lambda: len(house.bank.looked) == 3)
     pauses = [
         (await house.known(f"req-{number}")).held.withdrawal.due_at - house.clock.at  # type: ignore[operator]
         for number in range(3)
@@ -170,9 +163,9 @@ async def test_a_create_call_that_raises_leaves_that_one_alone_too(house: House)
     house.clock.advance(seconds=10)
     house.bank.say(RuntimeError("a bug"), pays=True)
     async with _running(house):
-        await _until(lambda: len(house.bank.calls) == 4)
+        await until(lambda: len(house.bank.calls) == 4)
         beats = house.beats
-        await _until(lambda: house.beats > beats + 2)
+        await until(lambda: house.beats > beats + 1)
     withdrawal = (await house.known()).held.withdrawal
 
     assert 4 == len(house.bank.calls)
@@ -188,10 +181,10 @@ async def test_a_ledger_that_goes_away_ends_nothing(house: House) -> None:
     house.line.line = Line.CUT_BEFORE
     async with _running(house):
         beats = house.beats
-        await _until(lambda: house.beats > beats + 2)
+        await until(lambda: house.beats > beats + 1)
         looked = list(house.bank.looked)
         house.line.line = Line.WHOLE
-        await _until(lambda: bool(house.bank.looked))
+        await until(lambda: bool(house.bank.looked))
 
     assert [] == looked
 
@@ -205,7 +198,7 @@ async def test_what_a_delivery_has_in_hand_is_not_taken_up(house: House) -> None
     async def wait() -> None:
         house.clock.advance(seconds=30)
         beats = house.beats
-        await _until(lambda: house.beats > beats + 2)
+        await until(lambda: house.beats > beats + 1)
         beaten.set()
 
     house.bank.says.append(Saying(pays=True, meanwhile=wait))

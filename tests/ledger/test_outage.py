@@ -104,6 +104,18 @@ async def test_a_file_that_another_writer_locks_for_too_long(sqlite_url: str) ->
     assert 3 == len(again)
 
 
+async def test_a_new_file_that_another_writer_locks_for_too_long(tmp_path: Path) -> None:
+    """
+    The very first connection waits no longer than the time limit either.
+    """
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    with closing(second.sqlite(url)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with open_ledger(url, statement_seconds=0.05) as ledger:
+            with pytest.raises(LedgerUnavailable, match="SQLITE_BUSY"):
+                await ledger.leave()
+
+
 async def test_a_disk_that_is_full(sqlite_url: str) -> None:
     """
     What does not fit is told to be unwritten, and is; once there is room, work goes on.

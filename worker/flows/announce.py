@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from itertools import groupby
@@ -33,7 +34,9 @@ BATCH: Final = 200
 SWEEP: Final = timedelta(seconds=2)
 #: An event is another replica's to publish until it is this old.
 SWEEP_AGE: Final = timedelta(seconds=5)
-_PAUSE_AFTER_FAILURE: Final = 1.0
+_PAUSE_SECONDS: Final = 1.0
+#: A copy for the asker that failed so often is given up; the exchange had the event each time.
+_COPY_TRIES: Final = 5
 
 
 class EventLedger(Protocol):
@@ -68,6 +71,7 @@ class Announce:
     """Publishes committed events; `run` it as a task, and `told` it of rows that have some.
 
     `counted` is told the type of each event that was confirmed, `beat` is called while it lives.
+    What failed is tried again after `pause_seconds`.
     """
 
     def __init__(
@@ -78,13 +82,18 @@ class Announce:
         now: Now,
         counted: Callable[[str], None],
         beat: Callable[[], None],
+        pause_seconds: float = _PAUSE_SECONDS,
     ) -> None:
         self._ledger = ledger
         self._outbox = outbox
         self._now = now
         self._counted = counted
         self._beat = beat
+        self._pause_seconds = pause_seconds
         self._rows: dict[int, None] = {}
+        # Rows that failed, and when they are to be tried again by the event loop's clock.
+        self._aside: dict[int, float] = {}
+        self._copies_failed: Counter[str] = Counter()
         self._woken = asyncio.Event()
         self._stopping = False
 
@@ -97,19 +106,17 @@ class Announce:
         """Publish until `stop`, and then until nothing is left that was told of."""
         more = await self._sweep(self._now())
         swept_at = self._now()
-        while not self._stopping or self._rows:
+        while not self._stopping or self.waiting:
             self._beat()
             if not self._rows and not more:
-                self._woken.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(SWEEP.total_seconds()):
-                        await self._woken.wait()
+                await self._wait()
+            self._take_back()
             # A full sweep is a backlog: the next one follows as soon as this one is published.
-            if self._now() - swept_at >= SWEEP or (more and not self._rows):
+            if not _is_recent(swept_at, self._now()) or (more and not self._rows):
                 more = await self._sweep(self._now() - SWEEP_AGE)
                 swept_at = self._now()
-            if self._rows and not await self._publish_batch():
-                await asyncio.sleep(_PAUSE_AFTER_FAILURE)
+            if self._rows:
+                await self._publish_batch()
 
     def stop(self) -> None:
         """End once everything told of is published."""
@@ -119,7 +126,22 @@ class Announce:
     @property
     def waiting(self) -> int:
         """How many withdrawals have events that were told of and are not confirmed."""
-        return len(self._rows)
+        return len(self._rows.keys() | self._aside.keys())
+
+    async def _wait(self) -> None:
+        """Wait until somebody tells of a row, or it is time to look again."""
+        self._woken.clear()
+        seconds = self._pause_seconds if self._aside else SWEEP.total_seconds()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+
+    def _take_back(self) -> None:
+        """Try rows again that have been set aside for long enough."""
+        now = asyncio.get_running_loop().time()
+        for row in [row for row, at in self._aside.items() if at <= now]:
+            del self._aside[row]
+            self._rows[row] = None
 
     async def _sweep(self, before: datetime) -> bool:
         """Take up rows with events unconfirmed since `before`; tell whether there may be more."""
@@ -130,8 +152,8 @@ class Announce:
         self._rows |= dict.fromkeys(found)
         return len(found) == BATCH
 
-    async def _publish_batch(self) -> bool:
-        """Publish for some rows; those that fail stay. Return whether all went well."""
+    async def _publish_batch(self) -> None:
+        """Publish for some rows; those that fail are set aside, and hold nobody else up."""
         rows = list(self._rows)[:BATCH]
         for row in rows:
             # Forgotten before the reading: what is told of from now on is read again.
@@ -145,27 +167,37 @@ class Announce:
                 await self._ledger.mark_announced(marks)
         except LedgerUnavailable as error:
             _log.warning("events not marked", extra={"error": str(error)})
-            self._rows |= dict.fromkeys(rows)
-            return False
+            self._set_aside(rows)
+            return
         unfinished = [
             of_row[0].row
             for of_row, told in zip(by_row, confirmed, strict=True)
             if len(told) < len(of_row)
         ]
-        self._rows |= dict.fromkeys(unfinished)
-        return not unfinished
+        if unfinished:
+            _log.warning("events not confirmed", extra={"withdrawals": len(unfinished)})
+            self._set_aside(unfinished)
+
+    def _set_aside(self, rows: Iterable[int]) -> None:
+        again_at = asyncio.get_running_loop().time() + self._pause_seconds
+        self._aside |= dict.fromkeys(rows, again_at)
 
     async def _publish(self, of_row: Iterable[Outgoing]) -> list[tuple[int, int]]:
         """Publish one withdrawal's events in order; return those that were confirmed."""
         confirmed = []
         for event in of_row:
+            # Each may take its time, and there may be many.
+            self._beat()
             try:
                 await self._outbox.announce(event)
                 if event.reply_to is not None:
                     await self._answer(event)
-            except PublishUnconfirmed as error:
+            except PublishUnconfirmed:
                 # The ones behind it must wait: order is part of what we promise.
-                _log.warning("event not confirmed", extra={"error": str(error)})
+                break
+            except Exception:  # noqa: BLE001
+                # A bug that one event sets off must not keep the others in.
+                _log.exception("event not published", extra={"message_id": event.message_id})
                 break
             confirmed.append((event.row, event.sequence))
             self._counted(event.type)
@@ -177,3 +209,15 @@ class Announce:
         except PublishUnroutable:
             # The asker has gone and its queue with it; the exchange has the event all the same.
             _log.info("reply queue is gone", extra={"type": event.type})
+        except PublishUnconfirmed:
+            self._copies_failed[event.event_id] += 1
+            if self._copies_failed[event.event_id] < _COPY_TRIES:
+                raise
+            # A full queue, say. The exchange must not be flooded with repeats because of it.
+            _log.warning("reply queue refuses", extra={"type": event.type})
+        self._copies_failed.pop(event.event_id, None)
+
+
+def _is_recent(swept_at: datetime, now: datetime) -> bool:
+    # A clock that went back must not end the search for hours.
+    return timedelta(0) <= now - swept_at < SWEEP

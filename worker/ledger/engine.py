@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import urlencode
 
@@ -33,6 +35,7 @@ _DRIVERS: Final = {
 #: How long one statement may take, waiting for locks included, before the ledger counts as away.
 STATEMENT_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 5.0
+_WAL_PAUSE: Final = 0.01
 
 
 class LedgerAddressInvalid(Exception):  # noqa: N818 - named by what is wrong
@@ -95,8 +98,9 @@ def open_database(
     """
     target = address(url)
     if target.drivername == _DRIVERS["sqlite"]:
-        return _InThreads(_sqlite(target, writer, connections, statement_seconds), connections)
-    return _InLoop(_postgresql(target, connections, statement_seconds))
+        engine = _sqlite(target, writer=writer, connections=connections, seconds=statement_seconds)
+        return _InThreads(engine, connections)
+    return _InLoop(_postgresql(target, connections=connections, seconds=statement_seconds))
 
 
 @contextmanager
@@ -159,7 +163,7 @@ class _InLoop:
         await self._engine.dispose()
 
 
-def _sqlite(target: URL, writer: bool, connections: int, seconds: float) -> Engine:  # noqa: FBT001
+def _sqlite(target: URL, *, writer: bool, connections: int, seconds: float) -> Engine:
     engine = create_engine(
         target,
         pool_size=connections,
@@ -175,7 +179,7 @@ def _sqlite(target: URL, writer: bool, connections: int, seconds: float) -> Engi
     return engine
 
 
-def _postgresql(target: URL, connections: int, seconds: float) -> AsyncEngine:
+def _postgresql(target: URL, *, connections: int, seconds: float) -> AsyncEngine:
     engine = create_async_engine(
         target.set(query={}),
         pool_size=connections,
@@ -185,7 +189,7 @@ def _postgresql(target: URL, connections: int, seconds: float) -> AsyncEngine:
         hide_parameters=True,
         connect_args={
             # The driver's own reading of options understands those of libpq, such as sslmode.
-            "dsn": f"postgresql://?{urlencode(target.query)}",
+            "dsn": f"postgresql://?{urlencode(target.query, doseq=True)}",
             "timeout": CONNECT_SECONDS,
             "command_timeout": seconds,
         },
@@ -200,10 +204,22 @@ def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:  #
         raise DisconnectionError
 
 
-def _make_durable(connection: Connection_, seconds: float) -> None:
+def _make_durable(connection: sqlite3.Connection, seconds: float) -> None:
     # WAL lets commands read beside the worker; FULL makes every commit survive a power cut.
     until = monotonic() + seconds
-    while not _switched_to_wal(connection) and monotonic() < until:
+    while not _uses_wal(connection, is_last_try=monotonic() >= until):
         sleep(_WAL_PAUSE)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _uses_wal(connection: sqlite3.Connection, *, is_last_try: bool) -> bool:
+    """Tell whether the file could be set to WAL; somebody else may be writing to it just now."""
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as error:
+        # For this change alone SQLite does not wait by itself.
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or is_last_try:
+            raise
+        return False
+    return True

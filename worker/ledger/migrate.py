@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from worker.ledger.engine import Database
+
 _T = TypeVar("_T")
 
 #: A step may take this long, waiting for another migration included.
@@ -43,7 +45,8 @@ async def migrate(url: str) -> tuple[str | None, str]:
     """
     if is_sqlite(url):
         _file(url).parent.mkdir(parents=True, exist_ok=True)
-    return await _run(url, _upgrade)
+    database = open_database(url, writer=True, connections=1, statement_seconds=MIGRATION_SECONDS)
+    return await _run(database, _upgrade)
 
 
 async def require_schema(url: str) -> None:
@@ -52,8 +55,9 @@ async def require_schema(url: str) -> None:
     A schema that is newer than this release is accepted: steps only add, so that old and new
     workers run side by side during an update. A file that is not there yet is not made.
     """
-    is_there = not is_sqlite(url) or _file(url).exists()
-    before = await _run(url, _revision) if is_there else None
+    before = None
+    if not is_sqlite(url) or _file(url).exists():
+        before = await _run(open_database(url, writer=False, connections=1), _revision)
     if before is None or (before != _head() and _is_known(before)):
         message = (
             f"the ledger's schema is at {before or 'nothing'}, this release needs {_head()}: "
@@ -62,8 +66,7 @@ async def require_schema(url: str) -> None:
         raise SchemaOutdated(message)
 
 
-async def _run(url: str, work: Callable[[Connection], _T]) -> _T:
-    database = open_database(url, writer=True, connections=1, statement_seconds=MIGRATION_SECONDS)
+async def _run(database: Database, work: Callable[[Connection], _T]) -> _T:
     try:
         return await database.run(work)
     except Exception as error:  # noqa: BLE001 - a bug is raised again as it is
