@@ -222,7 +222,8 @@ class Retry(_Group):
         gt=timedelta(0),
         le=timedelta(hours=1),
         description="How long a provider's list may lag behind its own effects. A withdrawal that "
-        "is looked up counts as absent only when it was missing twice, so far apart.",
+        "is looked up counts as absent only when it was missing three times, so far apart. Less "
+        "than two minutes is for trials only: a call may still be on its way.",
     )
 
 

@@ -27,7 +27,13 @@ _VHOSTS_AT_ONCE = 20
 
 @pytest.fixture(scope="session")
 def found_rabbitmq() -> Found:
-    """The installed RabbitMQ, for tests that start, kill and restart a node of their own."""
+    """The installed RabbitMQ, for tests that start, kill and restart a node of their own.
+
+    Another one, with its rabbitmqctl and epmd beside it, by WITHDRAWALS_TEST_RABBITMQ_SERVER.
+    """
+    if server := os.environ.get("WITHDRAWALS_TEST_RABBITMQ_SERVER"):
+        folder = Path(server).resolve().parent
+        return Found(Path(server).resolve(), folder / "rabbitmqctl", folder / "epmd")
     return find_rabbitmq() or _cannot_run(HOW_TO_GET_RABBITMQ)
 
 

@@ -62,9 +62,9 @@ def main() -> None:
         bench = Bench(node.url, base_url, folder, options.prefetch, options.requests)
         results: dict[str, list[Round]] = {"plain handler": [], "worker": []}
         for turn in range(options.rounds):
-            for name in results:
-                results[name].append(asyncio.run(bench.round(name, turn)))
-                print(f"round {turn + 1} {name}: {results[name][-1]}", file=sys.stderr)
+            for name, rounds in results.items():
+                rounds.append(asyncio.run(bench.round(name, turn)))
+                print(f"round {turn + 1} {name}: {rounds[-1]}", file=sys.stderr)
     _print(results)
 
 
@@ -160,7 +160,7 @@ class _Child:
         cores = os.sched_getaffinity(0)
         others = cores - {min(cores)} or cores
         wanted = {min(cores)} if core == 0 else others
-        self._process = subprocess.Popen(  # noqa: S603 - our own commands
+        self._process = subprocess.Popen(
             command,
             env=environment,
             preexec_fn=lambda: os.sched_setaffinity(0, wanted),  # noqa: PLW1509

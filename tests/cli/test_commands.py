@@ -85,9 +85,7 @@ def test_submit_puts_a_valid_request_into_the_queue(declared: Commands) -> None:
     """
     body = json.dumps(_REQUEST)
 
-    result = declared(
-        "submit", "-", "--message-id", "m-1", "--correlation-id", "c-1", stdin=body
-    )
+    result = declared("submit", "-", "--message-id", "m-1", "--correlation-id", "c-1", stdin=body)
     message = asyncio.run(_fetch(declared, topology.REQUESTS))
 
     assert 0 == result.exit_code, result.output

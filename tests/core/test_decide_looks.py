@@ -345,3 +345,17 @@ def test_what_a_person_must_decide_is_not_decided_by_an_empty_list() -> None:
     decision = look_up_in_vain(parked)
 
     assert Decision(replace(parked, empty_lookups=3)) == decision
+
+
+def test_a_look_up_that_is_refused_for_good_needs_a_person() -> None:
+    """
+    While the key is known a refused look-up is repeated; once it is forgotten nobody can tell.
+    """
+    early = look_up(DOUBTED, answer=refused(), now=NOW + timedelta(hours=1))
+    late = look_up(DOUBTED, answer=refused(), now=NOW + PATIENCE.window)
+
+    assert () == early.changes
+    assert early.withdrawal.due_at is not None
+    assert [Status.UNRESOLVED] == [change.status for change in late.changes]
+    assert Reason(ReasonCode.OUTCOME_UNKNOWN, INSUFFICIENT.provider_code) == late.withdrawal.reason
+    assert late.withdrawal.due_at is None

@@ -74,11 +74,16 @@ def test_silence_changes_nothing(
 @given(doubted, refusals)
 def test_a_refusal_after_doubt_is_never_final(withdrawal: Withdrawal, answer: Refused) -> None:
     """
-    Neither of a create call nor of a look-up: an earlier call may have succeeded.
+    Neither of a create call nor of a look-up: an earlier call may have succeeded. All that a
+    look-up may do is to call a person.
     """
-    for decision in (create(withdrawal, answer), look_up(withdrawal, answer=answer)):
-        assert () == decision.changes
+    created, looked_up = create(withdrawal, answer), look_up(withdrawal, answer=answer)
+
+    assert () == created.changes
+    assert {Status.UNRESOLVED} >= {change.status for change in looked_up.changes}
+    for decision in (created, looked_up):
         assert decision.withdrawal.in_doubt
+        assert not decision.withdrawal.is_finished
 
 
 @given(st.one_of(known, ended), refusals)

@@ -241,8 +241,13 @@ def decide_lookup(
 
     `found` are the entries that can be this withdrawal and belong to no other row. Exactly one is
     adopted, several (or likeness alone) need a person, none counts only when it was none three
-    times, a settling delay apart. A refused or failed look-up is never final.
+    times, a settling delay apart. A refused or failed look-up is never final; but one that is still
+    refused when the key is forgotten will be so for ever, and a person has to be told.
     """
+    remembered = _is_remembered(withdrawal, now=now, patience=patience)
+    if isinstance(answer, Refused) and not remembered:
+        reason = Reason(ReasonCode.OUTCOME_UNKNOWN, answer.reason.provider_code)
+        return park(withdrawal, reason, now=now)
     if not isinstance(answer, Listed):
         return _look_again(withdrawal, answer, now=now, patience=patience, chance=chance)
     if len(found.ours) == 1:

@@ -74,9 +74,9 @@ class Resolution:
         """Look one withdrawal up, and commit what follows."""
         order = held.withdrawal.order
         provider = order.provider or ""
-        first = held.withdrawal.first_attempt_at or order.taken_at
+        # From the day it was taken in: a fresh attempt does not undo what an earlier one did.
         answer = await self._providers[provider].listed(
-            order.party_id or "", (first - _SLACK).date(), (self._now() + _SLACK).date()
+            order.party_id or "", (order.taken_at - _SLACK).date(), (self._now() + _SLACK).date()
         )
         if isinstance(answer, Denied):
             self._denied(provider)

@@ -9,15 +9,15 @@ import random
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import aio_pika
 from yarl import URL
 
-from worker.rabbitmq import failures, tolerance
+from worker.rabbitmq import failures
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
     from datetime import timedelta
 
     from aio_pika.abc import AbstractConnection
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 #: Pauses before connecting again are drawn from 0 up to a ceiling that doubles up to this cap.
 RECONNECT_CAP_SECONDS: Final = 10.0
 _RECONNECT_SECONDS: Final = 0.25
+_DOUBLINGS_MAX: Final = 10
 #: A connection that stood this long counts as good: the next loss starts with a short pause.
 _STABLE_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 3.0
 
-tolerance.install()
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,25 +43,29 @@ class Broker:
     publish_timeout: timedelta
 
     @asynccontextmanager
-    async def connect(self, purpose: str) -> AsyncIterator[AbstractConnection]:
+    async def connect(
+        self, purpose: str, *, stopping: asyncio.Event | None = None
+    ) -> AsyncIterator[AbstractConnection]:
         """Connect once; the connection's name at the broker tells its purpose.
 
-        Raises one of `failures.AWAY` when the broker cannot be reached or refuses the user.
+        Raises one of `failures.AWAY` when the broker cannot be reached or refuses the user, or when
+        a stop is asked for before it has answered.
         """
-        target = URL(self.url).update_query(
-            heartbeat=str(max(1, int(self.heartbeat.total_seconds())))
-        )
-        connection = await aio_pika.connect(
-            target,
-            timeout=self.connect_timeout.total_seconds(),
-            client_properties={"connection_name": f"withdrawals-worker {purpose}"},
-        )
+        connection = await _unless(stopping or asyncio.Event(), self._connect(purpose))
         try:
             yield connection
         finally:
             with suppress(*failures.AWAY):
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await connection.close()
+
+    async def _connect(self, purpose: str) -> AbstractConnection:
+        heartbeat = max(1, int(self.heartbeat.total_seconds()))
+        return await aio_pika.connect(
+            URL(self.url).update_query(heartbeat=str(heartbeat)),
+            timeout=self.connect_timeout.total_seconds(),
+            client_properties={"connection_name": f"withdrawals-worker {purpose}"},
+        )
 
 
 async def keep_connected(
@@ -80,13 +85,35 @@ async def keep_connected(
     while not stopping.is_set():
         begun = time.monotonic()
         try:
-            async with broker.connect(purpose) as connection:
-                await serve(connection)
+            with failures.cancellations_told_apart():
+                async with broker.connect(purpose, stopping=stopping) as connection:
+                    await serve(connection)
         except failures.AWAY as error:
             told(error)
         turn = 0 if time.monotonic() - begun > _STABLE_SECONDS else turn + 1
-        ceiling = min(_RECONNECT_SECONDS * 2**turn, RECONNECT_CAP_SECONDS)
+        # Anywhere between nothing and the most: replicas must not come back all at once.
+        pause = random.random() * pause_at_most(turn)  # noqa: S311 - no secret
         with suppress(TimeoutError):
-            # Anywhere between nothing and the ceiling: replicas must not come back all at once.
-            async with asyncio.timeout(random.random() * ceiling):  # noqa: S311 - no secret
+            async with asyncio.timeout(pause):
                 await stopping.wait()
+
+
+def pause_at_most(turn: int) -> float:
+    """Return how many seconds to wait at most after so many failures that followed closely."""
+    # The power is bounded too: after an hour of failures it would not fit into a float.
+    return min(_RECONNECT_SECONDS * 2.0 ** min(turn, _DOUBLINGS_MAX), RECONNECT_CAP_SECONDS)
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[None, None, _Result]) -> _Result:
+    """Do the work; abort it once a stop is asked for."""
+    working, stop = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({working, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ConnectionAbortedError("stopping")
+    finally:
+        stop.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait({working})

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
 
-from worker.core.messages import DeadReason, Envelope
+from worker.core.messages import DeadReason
 from worker.flows.ports import PublishUnconfirmed, PublishUnroutable
 from worker.flows.settlement import Accept, Bury, Return, Settlement
 from worker.rabbitmq import failures, topology
 from worker.rabbitmq.connection import keep_connected
 from worker.rabbitmq.dead_letters import dead_letter
-from worker.rabbitmq.tolerance import UNREADABLE
+from worker.rabbitmq.delivery import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueueIterator
+    from aio_pika.abc import AbstractChannel, AbstractConnection
+    from aiormq.abc import DeliveredMessage
 
+    from worker.core.messages import Envelope
     from worker.flows.gate import Gate
     from worker.rabbitmq.connection import Broker
     from worker.rabbitmq.publisher import Publisher
@@ -33,12 +36,15 @@ _log = logging.getLogger(__name__)
 
 #: After this many unexpected failures with one message it is buried as poison.
 POISON_AFTER: Final = 5
-#: So many message ids are remembered for counting; more hostile ids than this start from one again.
+#: How often the topology is looked at again while all is well.
+CHECK_EVERY: Final = timedelta(seconds=30)
+#: So many messages are remembered for counting; more hostile ones than this start from one again.
 _COUNTED_AT_MOST: Final = 10_000
-_UNREADABLE: Final = Bury(
-    DeadReason.MALFORMED, "properties: expected AMQP properties whose texts are UTF-8"
-)
+_UNREADABLE: Final = Bury(DeadReason.MALFORMED, "properties: expected those of AMQP 0-9-1")
 _UNSAFE_RETRY_SECONDS: Final = 5.0
+#: How long the broker may take over one answer, and over the whole topology.
+_ANSWER_SECONDS: Final = 10.0
+_TOPOLOGY_SECONDS: Final = 30.0
 
 
 class Consumer:
@@ -61,6 +67,7 @@ class Consumer:
         handle: Callable[[Envelope], Awaitable[Settlement]],
         report: Callable[[bool, str], None],
         buried: Callable[[DeadReason], None],
+        check_every: timedelta = CHECK_EVERY,
     ) -> None:
         self._broker = broker
         self._publisher = publisher
@@ -71,9 +78,12 @@ class Consumer:
         self._handle = handle
         self._report = report
         self._buried = buried
-        self._places = asyncio.Semaphore(prefetch)
+        self._check_every = check_every
+        #: Delivered, and waiting for a place.
+        self._waiting: deque[Delivery] = deque()
+        self._taking = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._failures: Counter[str] = Counter()
+        self._failures: Counter[bytes] = Counter()
         self._stopping = asyncio.Event()
 
     @property
@@ -110,106 +120,145 @@ class Consumer:
                 raise ConnectionResetError(message)
             if self._stopping.is_set():
                 break
-            try:
-                await topology.ensure(connection, declare=self._declare)
-            except topology.TopologyUnsafe as unsafe:
-                self._report(False, f"unsafe: {unsafe}")
-                _log.error("topology unsafe", extra={"problems": list(unsafe.problems)})
+            if await self._is_safe(connection):
+                await self._consume(connection)
+            else:
                 await self._first(asyncio.sleep(_UNSAFE_RETRY_SECONDS), connection.closed())
-                continue
-            await self._consume(connection)
+
+    async def _is_safe(self, connection: AbstractConnection) -> bool:
+        try:
+            async with asyncio.timeout(_TOPOLOGY_SECONDS):
+                await topology.ensure(connection, declare=self._declare)
+        except topology.TopologyUnsafe as unsafe:
+            self._report(False, f"unsafe: {unsafe}")
+            _log.error("topology unsafe", extra={"problems": list(unsafe.problems)})
+            return False
+        return True
 
     async def _consume(self, connection: AbstractConnection) -> None:
         """Consume until the gate closes, a stop is asked for, or the channel is gone."""
-        async with connection.channel(publisher_confirms=False) as channel:
-            await channel.set_qos(prefetch_count=self._prefetch)
-            queue = await channel.get_queue(self._queue, ensure=False)
-            async with queue.iterator(no_ack=False) as deliveries:
-                self._report(True, "consuming")
-                _log.info("consuming", extra={"queue": self._queue})
-                closer = asyncio.create_task(self._close_in_time(deliveries))
-                try:
-                    async for message in deliveries:
-                        await self._places.acquire()
-                        self._begin(message)
-                finally:
-                    closer.cancel()
-                    with suppress(asyncio.CancelledError, *failures.AWAY):
-                        await closer
-            # What is in work is settled on this channel before it is closed.
-            if self._tasks and not channel.is_closed:
-                await self._first(asyncio.wait(self._tasks), connection.closed())
-        self._report(False, "not consuming")
-
-    async def _close_in_time(self, deliveries: AbstractQueueIterator) -> None:
-        await self._first(self._gate.until(is_open=False))
-        await deliveries.close()
-
-    async def _first(self, *waits: Awaitable[object]) -> None:
-        """Wait for the first of these, or for a stop."""
-        pending = [asyncio.ensure_future(wait) for wait in (*waits, self._stopping.wait())]
+        channel = await connection.channel(publisher_confirms=False)
         try:
-            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            await self._take_from(channel, connection)
         finally:
-            for future in pending:
-                future.cancel()
+            self._taking = False
+            with suppress(*failures.AWAY):
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await channel.close()
 
-    def _begin(self, message: AbstractIncomingMessage) -> None:
-        task = asyncio.create_task(self._carry_out(message), name="delivery")
-        self._tasks.add(task)
-        task.add_done_callback(self._end)
+    async def _take_from(self, channel: AbstractChannel, connection: AbstractConnection) -> None:
+        broker = await channel.get_underlay_channel()
+        cancelled = asyncio.Event()
+        broker.on_consumer_cancel_callbacks.add(lambda _frame: cancelled.set())
+        await broker.basic_qos(prefetch_count=self._prefetch, timeout=_ANSWER_SECONDS)
+        # Whatever still waits came by a channel that is gone; it will be delivered again.
+        self._waiting.clear()
+        self._taking = True
+        begun = await broker.basic_consume(
+            self._queue, self._arrived, no_ack=False, timeout=_ANSWER_SECONDS
+        )
+        self._report(True, "consuming")
+        _log.info("consuming", extra={"queue": self._queue})
+        await self._until_over(connection, channel.closed(), cancelled.wait())
+        self._taking = False
+        self._report(False, "not consuming")
+        if channel.is_closed:
+            return
+        if not cancelled.is_set():
+            await broker.basic_cancel(begun.consumer_tag or "", timeout=_ANSWER_SECONDS)
+        while self._waiting:
+            await self._waiting.popleft().give_back()
+        if self._tasks:
+            # They are settled on this channel, so it stays until they are, also after a stop.
+            await _first_of(asyncio.wait(self._tasks), channel.closed())
+
+    async def _until_over(self, connection: AbstractConnection, *ends: Awaitable[object]) -> None:
+        """Wait for a reason to take nothing more; one is a topology that is safe no longer."""
+        over = asyncio.ensure_future(_first_of(self._gate.until(is_open=False), *ends))
+        pause = self._check_every.total_seconds()
+        try:
+            await self._first(asyncio.shield(over), asyncio.sleep(pause))
+            while not over.done() and not self._stopping.is_set():
+                if not await self._is_safe(connection):
+                    return
+                await self._first(asyncio.shield(over), asyncio.sleep(pause))
+        finally:
+            over.cancel()
+
+    async def _arrived(self, message: DeliveredMessage) -> None:
+        # In a task of the library, which dies with the connection: so nothing is awaited here.
+        self._waiting.append(Delivery(message))
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin what waits, as far as there are places and nobody says no."""
+        while (
+            self._waiting
+            and self._taking
+            and self._gate.is_open
+            and not self._stopping.is_set()
+            and len(self._tasks) < self._prefetch
+        ):
+            delivery = self._waiting.popleft()
+            if not delivery.is_stale:
+                task = asyncio.create_task(self._carry_out(delivery), name="delivery")
+                self._tasks.add(task)
+                task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._places.release()
+        self._begin()
 
-    async def _carry_out(self, message: AbstractIncomingMessage) -> None:
+    async def _carry_out(self, delivery: Delivery) -> None:
+        settlement = await self._handled(delivery)
         try:
-            settlement = await self._carried_out(message)
-        except Exception:  # noqa: BLE001
-            # A bug that one message sets off must harm no other: it is tried again a few times.
-            settlement = self._failed(message)
-        else:
-            if message.message_id:
-                self._failures.pop(message.message_id, None)
-        try:
-            await self._settle(message, settlement)
+            await self._settle(delivery, settlement)
         except failures.AWAY:
             # The broker will deliver it again; what was done is in the ledger.
             _log.info("late settlement", extra={"settlement": type(settlement).__name__})
+        except Exception:  # noqa: BLE001
+            # A bug of ours: better delivered again than left without an answer.
+            _log.exception("settling failed", extra={"settlement": type(settlement).__name__})
+            with suppress(*failures.AWAY):
+                await self._settle(delivery, Return("settling failed"))
 
-    async def _carried_out(self, message: AbstractIncomingMessage) -> Settlement:
-        if UNREADABLE in message.headers:
-            return _UNREADABLE
-        return await self._handle(envelope(message))
+    async def _handled(self, delivery: Delivery) -> Settlement:
+        try:
+            with failures.cancellations_told_apart():
+                envelope = delivery.read()
+                settlement = _UNREADABLE if envelope is None else await self._handle(envelope)
+        except Exception:  # noqa: BLE001
+            # A bug that one message sets off must harm no other: it is tried again a few times.
+            return self._failed(delivery)
+        if self._failures:
+            self._failures.pop(delivery.identity, None)
+        return settlement
 
-    async def _settle(self, message: AbstractIncomingMessage, settlement: Settlement) -> None:
+    async def _settle(self, delivery: Delivery, settlement: Settlement) -> None:
         match settlement:
             case Accept():
-                await message.ack()
+                await delivery.accept()
             case Bury(reason, detail):
-                await self._bury(message, reason, detail)
+                await self._bury(delivery, reason, detail)
             case Return(after=after):
                 await self._first(asyncio.sleep(after.total_seconds()))
-                await message.nack(requeue=True)
+                await delivery.give_back()
             case _:  # pragma: no cover
                 assert_never(settlement)
 
-    async def _bury(
-        self, message: AbstractIncomingMessage, reason: DeadReason, detail: str
-    ) -> None:
+    async def _bury(self, delivery: Delivery, reason: DeadReason, detail: str) -> None:
         try:
-            await dead_letter(self._publisher, message, self._queue, reason, detail)
+            await dead_letter(self._publisher, delivery, self._queue, reason, detail)
         except (PublishUnconfirmed, PublishUnroutable) as error:
             _log.warning("dead letter not confirmed", extra={"error": type(error).__name__})
-            await self._settle(message, Return("dead letter not confirmed"))
+            await self._settle(delivery, Return("dead letter not confirmed"))
             return
         self._buried(reason)
         _log.warning("dead letter", extra={"reason": reason.value, "detail": detail})
-        await message.ack()
+        await delivery.accept()
 
-    def _failed(self, message: AbstractIncomingMessage) -> Settlement:
-        identity = message.message_id or ""
+    def _failed(self, delivery: Delivery) -> Settlement:
+        identity = delivery.identity
         if len(self._failures) >= _COUNTED_AT_MOST:
             self._failures.clear()
         self._failures[identity] += 1
@@ -223,23 +272,15 @@ class Consumer:
         self._report(False, f"not connected: {type(error).__name__}")
         _log.warning("consumer disconnected", extra={"error": type(error).__name__})
 
-
-def envelope(message: AbstractIncomingMessage) -> Envelope:
-    """Free a delivery of the broker's types; headers that are not texts are left out."""
-    return Envelope(
-        body=message.body,
-        message_id=message.message_id,
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        correlation_id=message.correlation_id,
-        reply_to=message.reply_to,
-        headers={name: text for name, text in map(_text, message.headers.items()) if text},
-        redelivered=bool(message.redelivered),
-    )
+    async def _first(self, *waits: Awaitable[object]) -> None:
+        """Wait for the first of these, or for a stop."""
+        await _first_of(*waits, self._stopping.wait())
 
 
-def _text(header: tuple[str, object]) -> tuple[str, str | None]:
-    name, value = header
-    if isinstance(value, bytes | bytearray):
-        value = bytes(value).decode("utf-8", errors="replace")
-    return name, value if isinstance(value, str) else None
+async def _first_of(*waits: Awaitable[object]) -> None:
+    pending = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for future in pending:
+            future.cancel()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 #: CloudEvents' `source`: whoever publishes here is this worker.
 SOURCE: Final = "/withdrawals-worker"
 _PERSISTENT: Final = 2
+_SHORT_LIMIT: Final = 255
 
 
 class Outbox:
@@ -53,8 +54,16 @@ def _properties(event: Outgoing) -> Basic.Properties:
         delivery_mode=_PERSISTENT,
         message_id=event.event_id,
         message_type=event.type,
-        correlation_id=event.correlation_id or event.message_id,
+        correlation_id=_short(event.correlation_id or event.message_id),
         timestamp=event.created_at,
         headers=headers,
         app_id="withdrawals-worker",
     )
+
+
+def _short(text: str) -> str | None:
+    """Return a text that AMQP's short strings can hold, or None.
+
+    A CloudEvents id of 255 characters may have four times as many bytes; the body has it in full.
+    """
+    return text if len(text.encode()) <= _SHORT_LIMIT else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import aio_pika
-from aiormq.exceptions import PublishError
+from aiormq.exceptions import ChannelNotFoundEntity, PublishError
 
 from worker.flows.ports import PublishUnconfirmed, PublishUnroutable
 from worker.rabbitmq import failures
@@ -44,7 +44,7 @@ async def publish_request(
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             exchange = await channel.get_exchange(COMMANDS_EXCHANGE, ensure=True)
             await exchange.publish(message, REQUEST_KEY, mandatory=True, timeout=seconds)
-    except PublishError as returned:
-        raise PublishUnroutable(COMMANDS_EXCHANGE) from returned
+    except (PublishError, ChannelNotFoundEntity) as error:
+        raise PublishUnroutable(COMMANDS_EXCHANGE) from error
     except failures.AWAY as error:
         raise PublishUnconfirmed(type(error).__name__) from error

@@ -1,0 +1,70 @@
+"""Publishing a request, as the command line and the demo do."""
+
+from __future__ import annotations
+
+import pytest
+from yarl import URL
+
+from tests.rabbitmq.at_work import broker_at
+from tests.rabbitmq.upstream import upstream
+from tests.rabbitmq.wire import properties, short
+from worker.demo.rabbitmq_node import free_ports
+from worker.flows.ports import PublishUnconfirmed, PublishUnroutable
+from worker.rabbitmq.requests import publish_request
+from worker.rabbitmq.topology import REQUESTS
+
+BODY = b'{"amount":"1.00"}'
+
+
+async def test_a_published_request_lies_in_the_queue(rabbitmq_vhost: str) -> None:
+    """
+    With the ids it was given, persistent, and as JSON.
+    """
+    async with upstream(rabbitmq_vhost) as service:
+        await publish_request(
+            broker_at(rabbitmq_vhost),
+            BODY,
+            message_id="r-1",
+            correlation_id="c-1",
+            reply_to="answers",
+        )
+        found = await service.next_in(REQUESTS)
+
+    assert BODY == found.body
+    assert "withdrawal.request" == found.routing_key
+    assert (
+        properties(
+            content_type=short(b"application/json"),
+            headers=b"\0\0\0\0",
+            delivery_mode=b"\2",
+            priority=b"\0",
+            correlation_id=short(b"c-1"),
+            reply_to=short(b"answers"),
+            message_id=short(b"r-1"),
+        )
+        == found.properties
+    )
+
+
+async def test_without_the_topology_a_request_is_unroutable(rabbitmq_vhost: str) -> None:
+    """
+    No exchange, or no queue behind it: certainly not published.
+    """
+    with pytest.raises(PublishUnroutable):
+        await publish_request(broker_at(rabbitmq_vhost), BODY, message_id="r-1")
+
+    async with upstream(rabbitmq_vhost) as service:
+        async with service.connection.channel() as channel:
+            await channel.queue_delete(REQUESTS)
+        with pytest.raises(PublishUnroutable):
+            await publish_request(broker_at(rabbitmq_vhost), BODY, message_id="r-1")
+
+
+async def test_without_a_broker_nobody_knows(rabbitmq_vhost: str) -> None:
+    """
+    The same error as when a confirmation is missing: publish it again, with the same id.
+    """
+    away = URL(rabbitmq_vhost).with_port(free_ports(1)[0])
+
+    with pytest.raises(PublishUnconfirmed):
+        await publish_request(broker_at(str(away)), BODY, message_id="r-1")
