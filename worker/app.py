@@ -290,30 +290,35 @@ async def _live(house: _House, stop: asyncio.Event) -> int:
     }
     tasks = {name: asyncio.create_task(part, name=name) for name, part in parts.items()}
     stopped = asyncio.create_task(stop.wait(), name="stop")
-    code = await _until_stopped(tasks, stopped)
+    code = await until_stopped(tasks, stopped)
     await _drain(house, tasks)
     return code
 
 
-async def _until_stopped(tasks: dict[str, asyncio.Task[None]], stopped: asyncio.Task[bool]) -> int:
-    """Wait for the stop. A part that ends by itself ends the worker: half alive is worse."""
-    watched = {name: task for name, task in tasks.items() if name != "start"}
+async def until_stopped(tasks: Mapping[str, asyncio.Task[None]], stopped: asyncio.Task[bool]) -> int:
+    """Wait for the stop, and return 0; or 1, when a part failed.
+
+    A part that ends by itself, however it does, has failed: half alive is worse than dead. Only
+    `start` may end.
+    """
+    running = dict(tasks)
     while not stopped.done():
-        done, _ = await asyncio.wait(
-            [*tasks.values(), stopped], return_when=asyncio.FIRST_COMPLETED
-        )
-        tasks = {name: task for name, task in tasks.items() if task not in done}
-        for task in done - {stopped}:
-            error = task.exception()
-            if error is not None or task.get_name() in watched:
-                _log.critical(
-                    "part failed",
-                    extra={"part": task.get_name()},
-                    exc_info=error,
-                )
+        await asyncio.wait([*running.values(), stopped], return_when=asyncio.FIRST_COMPLETED)
+        for name, task in tasks.items():
+            if task.done() and running.pop(name, None) is not None and not _is_over(name, task):
+                _log.critical("part failed", extra={"part": name}, exc_info=_error(task))
                 stopped.cancel()
                 return 1
     return 0
+
+
+def _is_over(name: str, task: asyncio.Task[None]) -> bool:
+    return name == "start" and _error(task) is None
+
+
+def _error(task: asyncio.Task[None]) -> BaseException | None:
+    # Nobody of ours cancels a part before the drain: it comes from inside, out of a library.
+    return asyncio.CancelledError("cancelled from inside") if task.cancelled() else task.exception()
 
 
 async def _drain(house: _House, tasks: dict[str, asyncio.Task[None]]) -> None:

@@ -74,8 +74,7 @@ def test_silence_changes_nothing(
 @given(doubted, refusals)
 def test_a_refusal_after_doubt_is_never_final(withdrawal: Withdrawal, answer: Refused) -> None:
     """
-    Neither of a create call nor of a look-up: an earlier call may have succeeded. All that a
-    look-up may do is to call a person.
+    Neither of a create call nor of a look-up, which may call a person at the most.
     """
     created, looked_up = create(withdrawal, answer), look_up(withdrawal, answer=answer)
 
