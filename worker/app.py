@@ -295,7 +295,9 @@ async def _live(house: _House, stop: asyncio.Event) -> int:
     return code
 
 
-async def until_stopped(tasks: Mapping[str, asyncio.Task[None]], stopped: asyncio.Task[bool]) -> int:
+async def until_stopped(
+    tasks: Mapping[str, asyncio.Task[None]], stopped: asyncio.Task[bool]
+) -> int:
     """Wait for the stop, and return 0; or 1, when a part failed.
 
     A part that ends by itself, however it does, has failed: half alive is worse than dead. Only
