@@ -2,7 +2,9 @@
 
 Each is started by the tests themselves, once a process, and only when a test asks."""
 
+import asyncio
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +13,11 @@ from typing import NoReturn
 import hypothesis
 import pytest
 
+from tests.ledger import second
 from tests.services.postgres_node import PostgresNode, find_postgres
 from worker.demo.rabbitmq_node import HOW_TO_GET_RABBITMQ, Found, RabbitmqNode, find_rabbitmq
+from worker.ledger.migrate import migrate
+from worker.ledger.schema import metadata
 
 _IN_CI = os.environ.get("CI") == "true"
 
@@ -76,6 +81,44 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'ledger.db'}"
     postgres: PostgresNode = request.getfixturevalue("postgres")
     return postgres.create_database()
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ledger") / "template.db"
+    asyncio.run(migrate(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def _postgres_ledger(postgres: PostgresNode) -> str:
+    url = postgres.create_database()
+    asyncio.run(migrate(url))
+    return url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
+    """The URL of an empty ledger in a file, with its schema."""
+    path = tmp_path / "ledger.db"
+    shutil.copy(_sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgres_url(_postgres_ledger: str) -> str:
+    """The URL of an empty ledger in PostgreSQL, with its schema."""
+    # Emptied, not made anew: a database costs its files, and a checkpoint that writes them all.
+    deletes = [str(table.delete()) for table in reversed(metadata.sorted_tables)]
+    asyncio.run(second.write(_postgres_ledger, "; ".join(deletes)))
+    return _postgres_ledger
+
+
+@pytest.fixture(params=["sqlite_url", "postgres_url"])
+def migrated_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty ledger with its schema; who asks runs once on each database."""
+    url: str = request.getfixturevalue(request.param)
+    return url
 
 
 def _new_vhosts(node: RabbitmqNode) -> Iterator[str]:

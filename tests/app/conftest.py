@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -45,16 +47,14 @@ async def migrated(ledger_url: str) -> str:
 @pytest.fixture
 async def start(rabbitmq_vhost: str, server: BluumServer, tmp_path: Path) -> AsyncIterator[Start]:
     """Starts workers on a given ledger; all are gone at the end, with whatever they held."""
-    started: list[WorkerProcess] = []
+    async with AsyncExitStack() as stack:
+        count = itertools.count()
 
-    async def start_one(ledger: str, **changes: str) -> WorkerProcess:
-        environment = settings(rabbitmq_vhost, ledger, server.base_url) | changes
-        worker = WorkerProcess(environment, tmp_path / f"worker-{len(started)}.log")
-        started.append(worker)
-        await worker.start()
-        return worker
+        async def start_one(ledger: str, **changes: str) -> WorkerProcess:
+            environment = settings(rabbitmq_vhost, ledger, server.base_url) | changes
+            worker = WorkerProcess(environment, tmp_path / f"worker-{next(count)}.log")
+            await stack.enter_async_context(worker)
+            await worker.start()
+            return worker
 
-    yield start_one
-    for worker in started:
-        if worker.process.returncode is None:
-            await worker.kill()
+        yield start_one

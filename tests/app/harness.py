@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import aio_pika
 import httpx
@@ -32,7 +32,10 @@ _ENDS: Final = frozenset({"completed", "cancelled", "failed", "rejected"})
 
 
 class WorkerProcess:
-    """One `python -m worker run`, with settings of its own and its output in a file."""
+    """One `python -m worker run`, with settings of its own and its output in a file.
+
+    As a context it is killed in the end, if it still runs.
+    """
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         (self.port,) = free_ports(1)
@@ -43,6 +46,15 @@ class WorkerProcess:
         self._environment["WORKER_HTTP__PORT"] = str(self.port)
         self._log = log
         self.process: asyncio.subprocess.Process
+
+    async def __aenter__(self) -> Self:
+        """Nothing is started yet."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leave no process behind."""
+        if hasattr(self, "process") and self.process.returncode is None:
+            await self.kill()
 
     @property
     def output(self) -> str:
@@ -109,7 +121,9 @@ class WorkerProcess:
 class Desk:
     """An upstream service and its consumers: publishes requests, hears events, counts."""
 
-    def __init__(self, connection: aio_pika.abc.AbstractConnection, server: BluumServer) -> None:
+    def __init__(
+        self, connection: aio_pika.abc.AbstractRobustConnection, server: BluumServer
+    ) -> None:
         self._connection = connection
         self._server = server
         self.sent: list[Sent] = []
@@ -160,6 +174,7 @@ class Desk:
 
     async def dead_letters(self) -> list[Buried]:
         """Take out all dead letters."""
+        await self._connection.ready()
         channel = await self._connection.channel()
         queue = await channel.get_queue(topology.DEAD_LETTERS)
         letters = []

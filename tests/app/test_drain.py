@@ -76,12 +76,12 @@ async def test_a_stop_gives_up_what_hangs_in_time(
     desk: Desk, start: Start, server: BluumServer, tmp_path: Path
 ) -> None:
     """
-    A provider that never answers does not hold the stop up; the request is paid once, later.
+    A provider that never answers does not hold the stop up; the request is told of later, once.
     """
     ledger = f"sqlite:///{tmp_path}/ledger.db"
     server.set_faults(Faults(hang_after=1.0))
     worker = await start(
-        ledger, WORKER_SHUTDOWN_TIMEOUT="2", WORKER_BLUUM__TIMEOUT="60", WORKER_RETRY__CAP="60"
+        ledger, WORKER_SHUTDOWN_TIMEOUT="2", WORKER_BLUUM__TIMEOUT="300", WORKER_RETRY__CAP="60"
     )
     await desk.ask("hung")
     await _executed(server, 1)
@@ -102,7 +102,7 @@ async def test_the_second_signal_ends_at_once(
     Who asks twice does not want to wait: the process is gone, with another exit code.
     """
     server.set_faults(Faults(hang_after=1.0))
-    worker = await start(f"sqlite:///{tmp_path}/ledger.db", WORKER_BLUUM__TIMEOUT="60")
+    worker = await start(f"sqlite:///{tmp_path}/ledger.db", WORKER_BLUUM__TIMEOUT="300")
     await desk.ask("hung")
     await _executed(server, 1)
 

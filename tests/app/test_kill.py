@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.app.harness import until
 from worker.ledger.migrate import migrate
+from worker.simulator.faults import Faults
 
 if TYPE_CHECKING:
     from tests.app.conftest import Start
     from tests.app.harness import Desk
     from tests.services.postgres_node import PostgresNode
+    from worker.simulator.bluum_server import BluumServer
 
 
 async def test_200_requests_survive_kills(desk: Desk, start: Start, migrated: str) -> None:
@@ -53,22 +56,53 @@ async def test_a_replay_of_everything_pays_nobody_again(
 
 
 async def test_a_replica_takes_over_from_a_killed_one(
-    desk: Desk, start: Start, postgres: PostgresNode
+    desk: Desk, start: Start, server: BluumServer, postgres: PostgresNode
 ) -> None:
     """
-    Two replicas share a ledger; one is killed at work, the other finishes everything, once.
+    Killed with calls at the provider: the other replica takes all of its work over, paid once.
     """
     ledger = postgres.create_database()
     await migrate(ledger)
-    first, second = await start(ledger), await start(ledger)
+    first = await start(ledger)
     await first.ready()
-    await second.ready()
-    for number in range(100):
-        await desk.ask(f"req-{number}")
-    await desk.have_ended(10)
-
+    # The provider carries out what it was asked for, and its answers do not come.
+    server.set_faults(Faults(hang_after=1.0))
+    for number in range(5):
+        await desk.ask(f"held-{number}")
+    await until(lambda: _effects(server, 5), lambda: first.output)
+    other = await start(ledger)
+    await other.ready()
     await first.kill()
-    await desk.have_ended(100)
+    server.set_faults(Faults())
+    for number in range(45):
+        await desk.ask(f"new-{number}")
+    await desk.have_ended(50)
 
     assert () == await desk.verdict()
-    assert second.process.returncode is None
+    assert other.process.returncode is None
+
+
+async def test_two_replicas_share_the_work(
+    desk: Desk, start: Start, postgres: PostgresNode
+) -> None:
+    """
+    One of them killed at work, and started again: each request is paid once and told of in order.
+    """
+    ledger = postgres.create_database()
+    await migrate(ledger)
+    first, other = await start(ledger), await start(ledger)
+    await first.ready()
+    await other.ready()
+    for number in range(150):
+        await desk.ask(f"req-{number}")
+    await desk.have_ended(10)
+    await first.kill()
+    await first.start()
+    await desk.have_ended(150)
+
+    assert () == await desk.verdict()
+    assert other.process.returncode is None
+
+
+async def _effects(server: BluumServer, count: int) -> bool:
+    return len(server.record()["effects"]) >= count

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aiormq.exceptions import PublishError
+
 from tests.app.harness import WorkerProcess, a_desk, settings, until
+from tests.ledger import second
 from tests.services.postgres_node import PostgresNode, find_postgres
 from worker.demo.rabbitmq_node import Found, RabbitmqNode
 from worker.ledger.migrate import migrate
@@ -23,12 +27,16 @@ async def test_a_killed_broker_loses_nothing(
 ) -> None:
     """
     The broker is killed at work and comes back: each request is paid once and told of in order.
+
+    Killed once more it does not hold up a stop: exit code 0, and the next process goes on.
     """
     with RabbitmqNode(tmp_path / "node", found_rabbitmq) as node:
         environment = settings(node.url, f"sqlite:///{tmp_path}/ledger.db", server.base_url)
+        # Slow enough to be hit in the middle, twice.
+        environment["WORKER_BLUUM__RATE_LIMIT"] = "100"
         worker = WorkerProcess(environment, tmp_path / "worker.log")
-        async with a_desk(node.url, server) as desk:
-            for number in range(100):
+        async with a_desk(node.url, server) as desk, worker:
+            for number in range(150):
                 await desk.ask(f"req-{number}")
             await worker.start()
             await desk.have_ended(10)
@@ -37,11 +45,17 @@ async def test_a_killed_broker_loses_nothing(
             assert 200 == (await worker.probe("/livez"))[0]
             await asyncio.to_thread(node.start)
             await worker.ready()
-            await desk.have_ended(100)
+            await desk.have_ended(40)
+            await asyncio.to_thread(node.kill)
+            await worker.ready(is_ready=False)
+            code = await worker.end(signal.SIGTERM)
+            await worker.start()
+            await asyncio.to_thread(node.start)
+            await desk.have_ended(150)
             findings = await desk.verdict()
-            await worker.kill()
 
     assert () == findings
+    assert 0 == code, worker.output
 
 
 async def test_no_broker_at_the_start_is_waited_for(
@@ -49,17 +63,23 @@ async def test_no_broker_at_the_start_is_waited_for(
 ) -> None:
     """
     Started before its broker, the worker is alive and not ready, and ready once the broker is.
+
+    A stop before that ends it with 0.
     """
     with RabbitmqNode(tmp_path / "node", found_rabbitmq) as node:
         await asyncio.to_thread(node.stop)
         environment = settings(node.url, f"sqlite:///{tmp_path}/ledger.db", server.base_url)
-        worker = WorkerProcess(environment, tmp_path / "worker.log")
-        await worker.start()
-        await worker.ready(is_ready=False)
-        assert 200 == (await worker.probe("/livez"))[0]
-        await asyncio.to_thread(node.start)
-        await worker.ready()
-        await worker.kill()
+        async with WorkerProcess(environment, tmp_path / "worker.log") as worker:
+            await worker.start()
+            await worker.ready(is_ready=False)
+            code = await worker.end(signal.SIGTERM)
+            await worker.start()
+            await worker.ready(is_ready=False)
+            assert 200 == (await worker.probe("/livez"))[0]
+            await asyncio.to_thread(node.start)
+            await worker.ready()
+
+    assert 0 == code, worker.output
 
 
 async def test_a_stopped_ledger_stops_the_payouts_and_nothing_else(
@@ -67,6 +87,8 @@ async def test_a_stopped_ledger_stops_the_payouts_and_nothing_else(
 ) -> None:
     """
     While PostgreSQL is down nobody is paid; afterwards everybody is, once.
+
+    And whatever the provider executed was written down with its key before.
     """
     programs = find_postgres()
     assert programs is not None
@@ -83,20 +105,35 @@ async def test_a_stopped_ledger_stops_the_payouts_and_nothing_else(
 
         await asyncio.to_thread(node.stop)
         await worker.ready(is_ready=False)
-        paid = len(server.record()["effects"])
+        asked = _creates(server)
         for number in range(60, 80):
             await desk.ask(f"req-{number}")
-        # A whole round of signs of life passes with the ledger away.
-        await asyncio.sleep(3)
-        paid_meanwhile = len(server.record()["effects"]) - paid
+        await until(lambda: _is_away_for(worker, 3.0), lambda: worker.output)
+        asked_meanwhile = _creates(server) - asked
         assert 200 == (await worker.probe("/livez"))[0]
         await asyncio.to_thread(node.start)
+        keys = {
+            key for (key,) in await second.read(ledger, "SELECT idempotency_key FROM withdrawals")
+        }
+        executed = {effect["idempotency_key"] for effect in server.record()["effects"]}
         await worker.ready()
         await desk.have_ended(80)
 
-        assert 0 == paid_meanwhile
+        assert 0 == asked_meanwhile
+        assert executed <= keys
         assert () == await desk.verdict()
         await worker.kill()
+
+
+def _creates(server: BluumServer) -> int:
+    return int(server.record()["counters"]["requests"].get("create_withdrawal", 0))
+
+
+async def _is_away_for(worker: WorkerProcess, seconds: float) -> bool:
+    """Tell whether the worker has known for so long that its ledger is away."""
+    _, document = await worker.probe("/readyz")
+    check = document["checks"]["ledger"]
+    return bool(check["status"] == "failing" and check["age_seconds"] > seconds)
 
 
 async def test_a_queue_deleted_beneath_it_comes_back(
@@ -114,7 +151,8 @@ async def test_a_queue_deleted_beneath_it_comes_back(
     async def accepted() -> bool:
         try:
             await desk.ask("after")
-        except Exception:  # noqa: BLE001 - unroutable until the queue is there again
+        except PublishError:
+            # No queue takes it until the worker has declared it again.
             return False
         return True
 

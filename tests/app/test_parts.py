@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.app.harness import until
 from tests.ledger import second
 from worker.app import until_stopped
 
@@ -101,14 +100,10 @@ async def test_a_row_that_cannot_be_read_ends_the_process(
     A ledger in which somebody wrote by hand: exit code 1, and the part that failed is named.
     """
     ledger = f"sqlite:///{tmp_path}/ledger.db"
-    worker = await start(ledger, WORKER_SHUTDOWN_TIMEOUT="2", WORKER_POLLING__FIRST_DELAY="1")
+    worker = await start(ledger, WORKER_SHUTDOWN_TIMEOUT="2")
     await desk.ask("req-1")
-
-    async def told() -> bool:
-        return "pending" in desk.statuses("req-1")
-
-    await until(told, lambda: worker.output)
-    await second.write(ledger, "UPDATE withdrawals SET status = 'settled'")
+    await desk.have_ended(1)
+    await second.write(ledger, "UPDATE withdrawals SET status = 'settled', due_at = 1")
 
     assert 1 == await worker.ended()
     assert '"part failed", "part": "follow"' in worker.output

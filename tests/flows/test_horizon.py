@@ -117,13 +117,26 @@ async def test_look_ups_that_fail_begin_no_fresh_attempt(house: House) -> None:
     """
     await _silent(house)
     house.clock.at += PATIENCE.window
-    house.bank.lists.extend([SILENCE, Refused(Reason(ReasonCode.NOT_FOUND))] * 4)
+    house.bank.lists.extend([SILENCE] * 8)
     for _ in range(8):
         await house.step()
         house.clock.advance(hours=1)
 
     assert TRIES == len(house.bank.calls)
     assert 8 == len(house.bank.listings)
+
+
+async def test_a_list_that_stays_closed_calls_a_person(house: House) -> None:
+    """
+    Refused before the horizon it is asked again; refused after it, nobody can tell any more.
+    """
+    await _silent(house)
+    house.clock.at += PATIENCE.window
+    house.bank.lists.append(Refused(Reason(ReasonCode.NOT_FOUND)))
+    await house.step()
+
+    assert Status.UNRESOLVED is await house.status()
+    assert TRIES == len(house.bank.calls)
 
 
 async def test_the_horizon_passes_between_intent_and_call(house: House) -> None:
