@@ -16,7 +16,7 @@ from worker.core.withdrawal import idempotency_key
 from worker.demo.audit import Buried, Finding, Heard, Seen, Sent, audit
 from worker.demo.evidence import content_of, read_dead_letter, read_event, read_record
 from worker.demo.rabbitmq_node import free_ports
-from worker.rabbitmq import topology
+from worker.rabbitmq import failures, topology
 
 if TYPE_CHECKING:
     import signal
@@ -141,7 +141,7 @@ class Desk:
             "tests.events", durable=True, arguments={"x-queue-type": "quorum"}
         )
         await self._events.bind(topology.EVENTS_EXCHANGE, "#")
-        await self._events.consume(self._hear, no_ack=True)
+        await self._events.consume(self._hear)
 
     async def ask(self, message_id: str | None, **changes: object) -> None:
         """Publish a request, confirmed."""
@@ -208,6 +208,9 @@ class Desk:
 
     async def _hear(self, message: aio_pika.abc.AbstractIncomingMessage) -> None:
         self.heard.append(read_event(message.body, event_id=message.message_id))
+        # Only now: what a broker takes down with it must come again. A late one is a repeat.
+        with suppress(*failures.AWAY):
+            await message.ack()
 
 
 @asynccontextmanager
