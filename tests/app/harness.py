@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import aio_pika
 import httpx
+from pamqp.commands import Basic
 
 from worker.core.withdrawal import idempotency_key
 from worker.demo.audit import Buried, Finding, Heard, Seen, Sent, audit
@@ -128,16 +129,17 @@ class Desk:
         self._server = server
         self.sent: list[Sent] = []
         self.heard: list[Heard] = []
-        self._exchange: aio_pika.abc.AbstractExchange
+        #: The headers of the dead letters that were taken out.
+        self.headers: list[str] = []
+        self._channel: aio_pika.abc.AbstractChannel
         self._events: aio_pika.abc.AbstractQueue
 
     async def open(self) -> None:
         """Declare what is needed and listen to all events."""
         await topology.ensure(self._connection, declare=True)
         # A request that no queue takes raises, instead of vanishing.
-        channel = await self._connection.channel(on_return_raises=True)
-        self._exchange = await channel.get_exchange(topology.COMMANDS_EXCHANGE)
-        self._events = await channel.declare_queue(
+        self._channel = await self._connection.channel(on_return_raises=True)
+        self._events = await self._channel.declare_queue(
             "tests.events", durable=True, arguments={"x-queue-type": "quorum"}
         )
         await self._events.bind(topology.EVENTS_EXCHANGE, "#")
@@ -149,10 +151,15 @@ class Desk:
 
     async def send(self, message_id: str | None, body: bytes) -> None:
         """Publish any message to the request queue, confirmed."""
-        message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-        # The library invents an id where there is none, so that none has to be an empty one.
-        message.message_id = message_id or ""
-        await self._exchange.publish(message, topology.REQUEST_KEY, mandatory=True)
+        kind = _Nameless if message_id is None else Basic.Properties
+        underlay = await self._channel.get_underlay_channel()
+        await underlay.basic_publish(
+            body,
+            exchange=topology.COMMANDS_EXCHANGE,
+            routing_key=topology.REQUEST_KEY,
+            properties=kind(message_id=message_id, delivery_mode=2),
+            mandatory=True,
+        )
         self.sent.append(Sent(message_id, content_of(body)))
 
     def ended(self) -> set[str]:
@@ -183,6 +190,7 @@ class Desk:
                 letter.body, message_id=letter.message_id or None, headers=letter.headers
             )
             letters.append(buried)
+            self.headers.append(str(letter.headers))
         return letters
 
     async def waiting(self) -> int:
@@ -261,3 +269,11 @@ async def until(holds: Callable[[], Awaitable[bool]], told: Callable[[], str]) -
                 await asyncio.sleep(_PAUSE)
     except TimeoutError:
         raise AssertionError(told()) from None
+
+
+class _Nameless(Basic.Properties):
+    """Properties without a message id: the library invents one where there is none."""
+
+    def marshal(self) -> bytes:
+        self.message_id = None
+        return bytes(super().marshal())

@@ -56,6 +56,7 @@ async def test_a_killed_broker_loses_nothing(
 
     assert () == findings
     assert 0 == code, worker.output
+    assert "guest:guest" not in worker.output
 
 
 async def test_no_broker_at_the_start_is_waited_for(

@@ -2,46 +2,74 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING
 
-from worker.simulator.faults import Faults
+from worker.simulator.faults import Faults, Reach
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.app.conftest import Start
     from tests.app.harness import Desk
     from worker.simulator.bluum_server import BluumServer
 
-_SECRETS = ("simulator-secret", "fs_secret_1", "a private purpose", "5.00")
+_SECRETS = (
+    "simulator-key",
+    "simulator-secret",
+    base64.b64encode(b"simulator-key:simulator-secret").decode(),
+    "guest:guest",
+    "db-secret-1",
+    "fs_secret_1",
+    "fs_inactive_secret",
+    "a private purpose",
+    '"amount"',
+)
 
 
 async def test_a_run_with_failures_tells_no_secret(
-    desk: Desk, start: Start, server: BluumServer, tmp_path: Path
+    desk: Desk, start: Start, server: BluumServer, migrated: str
 ) -> None:
     """
-    Through refusals, faults and dead letters: no credential, account or body in logs and probes.
+    Through refusals, faults, dead letters and a revoked key: no credential, account or body.
+
+    Neither in the log, down to its last detail, nor in metrics, probes and dead-letter headers.
     """
-    server.set_faults(Faults(drop_after=0.2, error_before=0.2, garbage_after=0.2))
+    server.set_faults(
+        Faults(
+            drop_after=0.1,
+            error_before=0.1,
+            garbage_after=0.1,
+            unknown_status=0.1,
+            calls=Reach.ALL,
+        )
+    )
     worker = await start(
-        f"sqlite:///{tmp_path}/ledger.db",
+        migrated.replace("postgres@", "postgres:db-secret-1@"),
         WORKER_LOG_LEVEL="DEBUG",
         WORKER_RETRY__ATTEMPTS="2",
     )
     for number in range(30):
         await desk.ask(f"req-{number}", description="a private purpose")
     await desk.ask("poor", investor_id="inv_poor_1", amount="99999.00")
+    await desk.ask("inactive", funding_source_id="fs_inactive_secret")
     await desk.ask("wrong", amount=5.00, description="a private purpose")
+    await desk.ask("wrong too", funding_source_id=["fs_secret_1"])
+    await desk.ask("wrong again", currency="a private purpose")
     await desk.send("broken", b'{"funding_source_id": "fs_secret_1", ')
-    await desk.have_ended(31)
-    server.set_faults(Faults())
+    await desk.send(None, b'{"funding_source_id": "fs_secret_1"}')
     await desk.have_ended(33)
+    server.simulation.revoked = True
+    await desk.ask("refused", description="a private purpose")
+    await worker.ready(is_ready=False)
+    shown = [json.dumps((await worker.probe(path))[1]) for path in ("/readyz", "/livez")]
+    server.simulation.revoked = False
+    server.set_faults(Faults())
+    await desk.have_ended(37)
+    findings = await desk.verdict()
+    shown += [worker.output, await worker.metrics(), *desk.headers]
 
-    shown = [worker.output, await worker.metrics()]
-    shown += [json.dumps((await worker.probe(path))[1]) for path in ("/readyz", "/livez")]
-    shown += [event.content for event in desk.heard]
-
-    for secret in _SECRETS:
-        assert not [text for text in shown if secret in text]
-    assert () == await desk.verdict()
+    assert 5 == len(desk.headers)
+    assert {secret: [] for secret in _SECRETS} == {
+        secret: [text for text in shown if secret in text] for secret in _SECRETS
+    }
+    assert () == findings

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.app.harness import until
-from worker.simulator.faults import Faults
+from worker.demo.rabbitmq_node import free_ports
+from worker.simulator.faults import Faults, Reach
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +86,26 @@ async def test_a_provider_that_is_away_does_not_make_it_unready(
     assert () == await desk.verdict()
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_provider_that_says_nothing_does_not_hold_the_start_up(
+    start: Start, server: BluumServer, tmp_path: Path, *, is_there: bool
+) -> None:
+    """
+    Whether it hangs or nobody listens there at all: the worker is ready without it.
+    """
+    server.set_faults(Faults(hang_before=1.0, calls=Reach.ALL))
+    (free,) = free_ports(1)
+    base_url = server.base_url if is_there else f"http://127.0.0.1:{free}/v1"
+    worker = await start(
+        f"sqlite:///{tmp_path}/ledger.db",
+        WORKER_BLUUM__BASE_URL=base_url,
+        WORKER_BLUUM__TIMEOUT="1",
+    )
+    await worker.ready()
+
+    assert "consuming" in worker.output
+
+
 async def test_a_second_worker_on_one_file_is_refused(start: Start, tmp_path: Path) -> None:
     """
     Two workers on one SQLite ledger: the second ends with 1 and says why.
@@ -108,6 +131,20 @@ async def test_a_shared_ledger_is_not_migrated_in_passing(
 
     assert 1 == await worker.ended()
     assert "run `withdrawals-worker migrate`" in worker.output
+
+
+async def test_a_shared_ledger_that_is_away_is_named(start: Start) -> None:
+    """
+    No database where the settings say: exit code 1 and a sentence, without the password.
+    """
+    (free,) = free_ports(1)
+    worker = await start(f"postgresql://worker:db-secret-1@127.0.0.1:{free}/ledger")
+
+    assert 1 == await worker.ended()
+    assert "the ledger cannot be reached" in worker.output
+    assert "WORKER_LEDGER__URL" in worker.output
+    assert "db-secret-1" not in worker.output
+    assert "Traceback" not in worker.output
 
 
 async def test_a_taken_port_is_named(start: Start, tmp_path: Path) -> None:
