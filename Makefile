@@ -6,6 +6,8 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
+# Most of a test is waiting for a broker or a database: three at a time keep two cores busy.
+PYTEST_ARGS ?= -n 3
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header $(UPGRADE)
 

@@ -6,11 +6,13 @@ import base64
 import json
 from typing import TYPE_CHECKING
 
+from worker.ledger.migrate import migrate
 from worker.simulator.faults import Faults, Reach
 
 if TYPE_CHECKING:
     from tests.app.conftest import Start
     from tests.app.harness import Desk
+    from tests.services.postgres_node import PostgresNode
     from worker.simulator.bluum_server import BluumServer
 
 _SECRETS = (
@@ -27,13 +29,15 @@ _SECRETS = (
 
 
 async def test_a_run_with_failures_tells_no_secret(
-    desk: Desk, start: Start, server: BluumServer, migrated: str
+    desk: Desk, start: Start, server: BluumServer, postgres: PostgresNode
 ) -> None:
     """
     Through refusals, faults, dead letters and a revoked key: no credential, account or body.
 
     Neither in the log, down to its last detail, nor in metrics, probes and dead-letter headers.
     """
+    ledger = postgres.create_database()
+    await migrate(ledger)
     server.set_faults(
         Faults(
             drop_after=0.1,
@@ -44,7 +48,7 @@ async def test_a_run_with_failures_tells_no_secret(
         )
     )
     worker = await start(
-        migrated.replace("postgres@", "postgres:db-secret-1@"),
+        ledger.replace("postgres@", "postgres:db-secret-1@"),
         WORKER_LOG_LEVEL="DEBUG",
         WORKER_RETRY__ATTEMPTS="2",
     )

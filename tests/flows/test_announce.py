@@ -16,7 +16,7 @@ from tests.flows.house import House, an_envelope, open_house
 from tests.flows.waiting import PATIENT_SECONDS, until
 from tests.ledger import second
 from worker.core.withdrawal import Status
-from worker.flows.announce import SWEEP_AGE
+from worker.flows.announce import BATCH, SWEEP, SWEEP_AGE
 from worker.flows.ports import PublishUnconfirmed, PublishUnroutable
 
 if TYPE_CHECKING:
@@ -138,6 +138,25 @@ async def _cut_off(announcer: Announce) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_many_that_fail_hide_no_other(house: House) -> None:
+    """
+    More than are ever read at once, and older: each is tried once, and what comes later is found.
+    """
+    outbox = FakeOutbox()
+    outbox.fails["withdrawal.rejected"] = PublishUnconfirmed("refused by the broker")
+    many = BATCH + 1
+    await asyncio.gather(*(house.deliver(f"bad-{number}", amount="-1") for number in range(many)))
+    house.clock.at += SWEEP_AGE
+    async with _cut_off(house.announcer(outbox, pause_seconds=3600)):
+        house.told.others.clear()
+        await until(lambda: outbox.tries["withdrawal.rejected"] == many)
+        await house.deliver("good")
+        house.clock.at += SWEEP_AGE + SWEEP
+        await until(lambda: len(outbox.told("good")) == 2)
+
+    assert many == outbox.tries["withdrawal.rejected"]
 
 
 async def test_a_bug_that_one_event_sets_off_stops_nobody(house: House) -> None:

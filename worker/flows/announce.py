@@ -131,7 +131,9 @@ class Announce:
     async def _wait(self) -> None:
         """Wait until somebody tells of a row, or it is time to look again."""
         self._woken.clear()
-        seconds = self._pause_seconds if self._aside else SWEEP.total_seconds()
+        seconds = SWEEP.total_seconds()
+        if self._aside:
+            seconds = min(seconds, self._pause_seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
@@ -145,12 +147,15 @@ class Announce:
 
     async def _sweep(self, before: datetime) -> bool:
         """Take up rows with events unconfirmed since `before`; tell whether there may be more."""
+        # Those set aside are found again and again: they must neither hide others nor count as new.
+        limit = BATCH + len(self._aside)
         try:
-            found = await self._ledger.rows_unannounced(before=before, limit=BATCH)
+            found = await self._ledger.rows_unannounced(before=before, limit=limit)
         except LedgerUnavailable:
             return False
-        self._rows |= dict.fromkeys(found)
-        return len(found) == BATCH
+        new = [row for row in found if row not in self._aside]
+        self._rows |= dict.fromkeys(new)
+        return bool(new) and len(found) == limit
 
     async def _publish_batch(self) -> None:
         """Publish for some rows; those that fail are set aside, and hold nobody else up."""
