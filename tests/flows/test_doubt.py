@@ -10,7 +10,7 @@ import pytest
 
 from tests.flows.fakes import Paid
 from tests.flows.flaky import Line
-from tests.flows.house import PATIENCE, House
+from tests.flows.house import PATIENCE, House, die, open_house
 from worker.core.answers import Conflicted, Denied, Listed, Refused, Throttled, Unclear
 from worker.core.decide import EMPTY_LOOKUPS_NEEDED
 from worker.core.withdrawal import Reason, ReasonCode, Status
@@ -73,12 +73,16 @@ async def test_it_is_adopted_when_the_list_has_it(house: House) -> None:
     The silent attempt had succeeded: the refusal is void, and the withdrawal is followed.
     """
     await _refused_after_silence(house, is_paid=True)
+    house.told.rows.clear()
     await _look_up(house)
-    adopted = (await house.known()).held.withdrawal
+    told = list(house.told.rows)
+    known = await house.known()
+    adopted = known.held.withdrawal
     house.bank.paid[0].status = Status.COMPLETED
     house.clock.at += PATIENCE.looks.first_delay
     await house.step()
 
+    assert [known.held.row] == told
     assert (Status.PENDING, "wd_1", None) == (
         adopted.status,
         adopted.withdrawal_id,
@@ -231,3 +235,20 @@ async def test_a_look_up_that_was_not_recorded_is_repeated(house: House) -> None
 
     assert ["received", "pending"] == await house.events()
     assert [("req-1", "received"), ("req-1", "pending")] == house.counted.changes
+
+
+async def test_a_look_up_recorded_by_another_is_told_by_the_other(house: House) -> None:
+    """
+    Two replicas look the same one up: a single event comes of it.
+    """
+    await _refused_after_silence(house, is_paid=True)
+    house.clock.at += PATIENCE.settling
+    (held,) = await house.ledger.claim_due(1, busy=())
+    await die(house)
+    async with open_house(house.url, clock=house.clock, bank=house.bank) as other:
+        await other.step()
+        await house.follow.take_step(held)
+
+    assert ["received", "pending"] == await house.events()
+    assert [("req-1", "pending")] == other.counted.changes
+    assert [("req-1", "received")] == house.counted.changes

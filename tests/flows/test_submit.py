@@ -273,7 +273,9 @@ async def test_an_outcome_that_was_not_recorded_is_asked_for_again(
     assert ["received", "pending"] == await house.events()
 
 
-async def test_an_outcome_lost_to_another_is_told_by_the_other(house: House) -> None:
+async def test_an_outcome_lost_to_another_is_told_by_the_other(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     """
     Whoever recorded first has told; the second records nothing and tells of nothing.
     """
@@ -290,6 +292,7 @@ async def test_an_outcome_lost_to_another_is_told_by_the_other(house: House) -> 
     assert ["received", "pending"] == await house.events()
     assert [("req-1", "received")] == house.counted.changes
     assert [("req-1", "pending")] == other.counted.changes
+    assert ["outcome was recorded by another"] == [record.message for record in caplog.records]
 
 
 async def test_an_id_that_belongs_to_another_request_needs_a_person(house: House) -> None:
