@@ -11,6 +11,7 @@ import random
 import signal
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import version
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -24,9 +25,11 @@ from worker.flows.follow import Follow
 from worker.flows.gate import Gate
 from worker.flows.in_hand import InHand
 from worker.flows.intake import Intake
+from worker.flows.outage import Outage, State, Watched
 from worker.flows.ports import LedgerUnavailable, StepRefused
 from worker.flows.resolve import Resolution
 from worker.flows.submit import WAIT_IN_HAND, Submission
+from worker.flows.suspicion import Suspicion
 from worker.http.health import Health
 from worker.http.probes import serve_probes
 from worker.ledger.engine import is_sqlite, sole_worker
@@ -60,6 +63,10 @@ _STOCK_SECONDS: Final = 10.0
 _STUCK_STEP_SECONDS: Final = 900.0
 _LAG_CHECK_SECONDS: Final = 1.0
 _RETRY_JITTER: Final = 0.5
+#: Between two probes of a provider that is out.
+_PROBES: Final = Schedule(
+    first_delay=timedelta(seconds=1), growth=2.0, cap=timedelta(seconds=30), jitter=0.5
+)
 #: The part of the shutdown that is kept for publishing what the last steps committed.
 _FLUSH_SHARE: Final = 0.2
 
@@ -78,6 +85,7 @@ class _House:
     follow: Follow
     announce: Announce
     credentials: Credentials
+    outages: Mapping[str, Outage]
 
 
 async def run(settings: Settings) -> int:
@@ -172,12 +180,14 @@ def _build(
     ledger: Ledger,
     providers: dict[str, Provider],
 ) -> _House:
-    gate, in_hand = Gate(), InHand()
+    gate, in_hand = Gate(told=metrics.paused_by), InHand()
     health.watch("work", lambda: in_hand.oldest_seconds, limit=_longest_step(settings))
     patience = patience_of(settings)
     now, chance = ledger.now, random.random
     broker = broker_of(settings)
-    publisher = Publisher(broker, report=health.reporter("publisher"))
+    publisher = Publisher(
+        broker, report=health.reporter("publisher"), alarmed=lambda stands: _alarm(gate, stands)
+    )
     announce = Announce(
         ledger,
         Outbox(publisher),
@@ -188,6 +198,10 @@ def _build(
     credentials = Credentials(
         providers, gate, report=health.reporter("credentials"), beat=health.pulse("credentials")
     )
+    outages = {
+        name: _outage(provider, gate, metrics, health) for name, provider in providers.items()
+    }
+    providers = {name: Watched(provider, outages[name]) for name, provider in providers.items()}
     submission = Submission(
         providers=providers,
         ledger=ledger,
@@ -198,6 +212,7 @@ def _build(
         tries=settings.retry.attempts,
         chance=chance,
         denied=credentials.denied,
+        may_call=lambda provider: not outages[provider].is_out,
     )
     resolution = Resolution(
         providers=providers,
@@ -224,6 +239,8 @@ def _build(
         may_call=lambda: credentials.accepted,
         denied=credentials.denied,
         beat=health.pulse("follow"),
+        out=lambda: _in_state(outages, State.OUT),
+        trial=lambda: _in_state(outages, State.TRIAL),
     )
     intake = Intake(
         providers=providers,
@@ -232,6 +249,7 @@ def _build(
         announcer=announce,
         observer=metrics,
         in_hand=in_hand,
+        suspicion=Suspicion(ledger),
         now=now,
         default_provider=settings.default_provider,
         own_queues=OWN_QUEUES,
@@ -240,7 +258,7 @@ def _build(
 
     def consuming(holds: bool, detail: str) -> None:  # noqa: FBT001 - a state and its words
         metrics.consuming(is_up=holds)
-        report(holds, detail)
+        report(holds or gate.waits_dutifully, detail)
 
     consumer = Consumer(
         broker,
@@ -264,7 +282,33 @@ def _build(
         follow,
         announce,
         credentials,
+        outages,
     )
+
+
+def _outage(provider: Provider, gate: Gate, metrics: Metrics, health: Health) -> Outage:
+    name = provider.name
+    return Outage(
+        name,
+        gate,
+        probe=provider.try_credentials,
+        pauses=_PROBES,
+        chance=random.random,
+        told=lambda up: metrics.provider_is(name, up=up),
+        beat=health.pulse(f"outage {name}"),
+    )
+
+
+def _in_state(outages: Mapping[str, Outage], state: State) -> frozenset[str]:
+    return frozenset(name for name, outage in outages.items() if outage.state is state)
+
+
+async def _alarm(gate: Gate, stands: bool) -> None:  # noqa: FBT001 - a state
+    """Take nothing in while the broker would not take what we have to tell."""
+    if stands:
+        await gate.close("alarm", "the broker takes no messages (memory or disk alarm)", duty=True)
+    else:
+        await gate.open("alarm")
 
 
 def _longest_step(settings: Settings) -> float:
@@ -283,6 +327,7 @@ async def _live(house: _House, stop: asyncio.Event) -> int:
         "consumer": house.consumer.run(),
         "follow": house.follow.run(),
         "credentials": house.credentials.run(),
+        **{f"outage {name}": outage.run() for name, outage in house.outages.items()},
         "ledger": _watch_ledger(house),
         "stock": _show_stock(house),
         "lag": _watch_lag(house),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from worker.core.withdrawal import Withdrawal
     from worker.flows.ports import OpenCount
 
+#: Why the intake may be closed: by whom, as the first word of the holder's name at the gate.
+PAUSES: Final = ("start", "ledger", "credentials", "outage", "alarm")
 #: The provider label of a request whose provider could not be read.
 UNKNOWN: Final = "unknown"
 
@@ -110,6 +112,18 @@ class Metrics:
         self._consumer_up = self._gauge(
             "consumer_up", "1 while request messages are being consumed, else 0."
         )
+        self._provider_up = self._gauge(
+            "provider_up",
+            "1 while the provider answers, 0 while it fails as a whole and nothing is taken in.",
+            "provider",
+        )
+        self._intake_paused = self._gauge(
+            "intake_paused",
+            "1 while request messages are left in their queue for this reason, else 0.",
+            "reason",
+        )
+        for reason in PAUSES:
+            self._intake_paused.labels(reason).set(0)
         self._loop_lag = self._gauge(
             "event_loop_lag_seconds", "How late the event loop was at its last check."
         )
@@ -164,6 +178,16 @@ class Metrics:
     def consuming(self, *, is_up: bool) -> None:
         """Tell whether messages are being consumed."""
         self._consumer_up.set(1 if is_up else 0)
+
+    def provider_is(self, provider: str, *, up: bool) -> None:
+        """Tell whether a provider answers as a whole."""
+        self._provider_up.labels(provider).set(1 if up else 0)
+
+    def paused_by(self, holders: Iterable[str]) -> None:
+        """Tell who holds the intake closed; the first word of each is its reason."""
+        reasons = {holder.partition(" ")[0] for holder in holders}
+        for reason in PAUSES:
+            self._intake_paused.labels(reason).set(1 if reason in reasons else 0)
 
     def lagged(self, seconds: float) -> None:
         """Tell how late the event loop was."""

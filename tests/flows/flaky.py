@@ -63,9 +63,23 @@ class FlakyLedger:
         """Commit a decision."""
         return await self._over(lambda: self._ledger.record(held, decision, made, keep=keep))
 
-    async def claim_due(self, limit: int, *, busy: Collection[str]) -> list[Held]:
+    async def claim_due(
+        self, limit: int, *, busy: Collection[str], shunned: Collection[str] = ()
+    ) -> list[Held]:
         """Take over what is due."""
-        return await self._over(lambda: self._ledger.claim_due(limit, busy=busy))
+        return await self._over(lambda: self._ledger.claim_due(limit, busy=busy, shunned=shunned))
+
+    async def deaths_with(self, identity: bytes) -> int:
+        """Return how many marks were left behind."""
+        return await self._over(lambda: self._ledger.deaths_with(identity))
+
+    async def mark(self, identity: bytes, *, unmark: Collection[bytes]) -> None:
+        """Commit that a message is about to be read."""
+        return await self._over(lambda: self._ledger.mark(identity, unmark=unmark))
+
+    async def unmark(self, identities: Collection[bytes]) -> None:
+        """Commit that messages did no harm."""
+        return await self._over(lambda: self._ledger.unmark(identities))
 
     async def owned_by_others(
         self, provider: str, withdrawal_ids: Collection[str], *, row: int

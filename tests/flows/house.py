@@ -22,6 +22,7 @@ from worker.flows.in_hand import InHand
 from worker.flows.intake import Intake
 from worker.flows.resolve import Resolution
 from worker.flows.submit import Submission
+from worker.flows.suspicion import Suspicion
 from worker.ledger.store import Ledger, open_ledger
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class House:
             **shared,
             submission=self.submission,
             in_hand=self.in_hand,
+            suspicion=Suspicion(self.line, sleep=self._sleep),
             default_provider="bank",
             own_queues=frozenset({"withdrawals.requests"}),
         )

@@ -45,8 +45,10 @@ class Looker(Protocol):
 class DueLedger(Recorder, Protocol):
     """Gives out what is due."""
 
-    async def claim_due(self, limit: int, *, busy: Collection[str]) -> list[Held]:
-        """Take over what is due and free."""
+    async def claim_due(
+        self, limit: int, *, busy: Collection[str], shunned: Collection[str] = ()
+    ) -> list[Held]:
+        """Take over what is due and free, but nothing of the shunned providers."""
         ...
 
 
@@ -55,7 +57,8 @@ class Follow:
 
     At most `concurrency` steps are in work at once. `may_call` tells whether providers may be
     called at this moment, `beat` is called while the loop is alive, `denied` is told the provider
-    whose credentials were refused.
+    whose credentials were refused. Of a provider that is `out` nothing is taken up, and of one that
+    is on `trial` one step at a time.
     """
 
     def __init__(
@@ -75,6 +78,8 @@ class Follow:
         may_call: Callable[[], bool],
         denied: Callable[[str], None],
         beat: Callable[[], None],
+        out: Callable[[], frozenset[str]] = frozenset,
+        trial: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self._providers = providers
         self._ledger = ledger
@@ -90,6 +95,9 @@ class Follow:
         self._may_call = may_call
         self._denied = denied
         self._beat = beat
+        self._out = out
+        self._trial = trial
+        self._tried: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
@@ -136,7 +144,7 @@ class Follow:
 
     async def _take_up(self, limit: int) -> int:
         try:
-            due = await self._ledger.claim_due(limit, busy=self._in_hand.ids)
+            due = await self._claim(limit)
         except LedgerUnavailable as error:
             _log.warning("nothing taken up", extra={"error": str(error)})
             return 0
@@ -148,7 +156,24 @@ class Follow:
         await asyncio.sleep(0)
         return len(due)
 
+    async def _claim(self, limit: int) -> list[Held]:
+        out, trial = self._out(), self._trial()
+        due = await self._ledger.claim_due(limit, busy=self._in_hand.ids, shunned=out | trial)
+        room = limit - len(due)
+        for provider in sorted(trial - self._tried)[:room]:
+            others = self._providers.keys() - {provider}
+            due += await self._ledger.claim_due(1, busy=self._in_hand.ids, shunned=others)
+        return due
+
     async def _step(self, held: Held) -> None:
+        provider = held.withdrawal.order.provider or ""
+        self._tried.add(provider)
+        try:
+            await self._safe_step(held)
+        finally:
+            self._tried.discard(provider)
+
+    async def _safe_step(self, held: Held) -> None:
         with self._in_hand.holding(held.withdrawal.order.message_id):
             try:
                 await self.take_step(held)

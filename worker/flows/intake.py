@@ -6,6 +6,7 @@ is done the message has served its purpose: whatever happens later, the ledger t
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import TYPE_CHECKING, Protocol, assert_never
 
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from worker.flows.in_hand import InHand
     from worker.flows.ports import Announcer, Now, Observer, Shelf
     from worker.flows.submit import Submission
+    from worker.flows.suspicion import Mark, Suspicion
 
 _log = logging.getLogger(__name__)
 
+_POISON = Bury(DeadReason.POISON, "the worker died again and again while reading it")
 _REUSED = Bury(
     DeadReason.MESSAGE_ID_REUSED,
     "message_id: expected one that no request with other content has used before",
@@ -55,6 +58,7 @@ class Intake:
         announcer: Announcer,
         observer: Observer,
         in_hand: InHand,
+        suspicion: Suspicion,
         now: Now,
         default_provider: str,
         own_queues: frozenset[str],
@@ -65,6 +69,7 @@ class Intake:
         self._announcer = announcer
         self._observer = observer
         self._in_hand = in_hand
+        self._suspicion = suspicion
         self._now = now
         self._default_provider = default_provider
         self._own_queues = own_queues
@@ -72,25 +77,32 @@ class Intake:
 
     async def __call__(self, envelope: Envelope) -> Settlement:
         """Carry one message out, and say how it is to be settled."""
+        reading = self._suspicion.reading(_identity(envelope), redelivered=envelope.redelivered)
+        try:
+            async with reading as mark:
+                if mark is None:
+                    return self._buried(None, _POISON.reason, _POISON.detail)
+                return await self._handle(envelope, mark)
+        except LedgerUnavailable as error:
+            self._observer.request(None, "ledger_unavailable")
+            return Return(f"ledger unavailable: {error}")
+
+    async def _handle(self, envelope: Envelope, mark: Mark) -> Settlement:
         message = read(
             envelope,
             shapes=self._shapes,
             default_provider=self._default_provider,
             own_queues=self._own_queues,
         )
-        try:
-            match message:
-                case Understood():
-                    return await self._accept(message)
-                case Misread():
-                    return await self._refuse(message)
-                case _:  # pragma: no cover
-                    assert_never(message)
-        except LedgerUnavailable as error:
-            self._observer.request(None, "ledger_unavailable")
-            return Return(f"ledger unavailable: {error}")
+        match message:
+            case Understood():
+                return await self._accept(message, mark)
+            case Misread():
+                return await self._refuse(message)
+            case _:  # pragma: no cover
+                assert_never(message)
 
-    async def _accept(self, message: Understood) -> Settlement:
+    async def _accept(self, message: Understood, mark: Mark) -> Settlement:
         with self._in_hand.holding(message.message_id):
             now = self._now()
             withdrawal = Withdrawal(order=self._order(message), changed_at=now)
@@ -105,6 +117,8 @@ class Intake:
                 taken = await self._ledger.take(decision, message.fingerprint, made)
             except StepRefused:
                 return self._buried(message.provider, DeadReason.INVALID, _NOT_STORABLE)
+            # Written down, it can be taken up without being read again.
+            await mark.lift()
             if taken.is_new:
                 self._observer.request(message.provider, "taken")
                 self._told(taken.held, decision)
@@ -202,6 +216,12 @@ class Intake:
 
 
 _NOT_STORABLE = "body: expected content that the ledger can store"
+
+
+def _identity(envelope: Envelope) -> bytes:
+    """Return what is the same when a message comes again, and differs from other messages'."""
+    named = b"" if envelope.message_id is None else envelope.message_id.encode(errors="replace")
+    return hashlib.sha256(named + b"\0" + envelope.body).digest()
 
 
 def _was_invalid(held: Held) -> bool:

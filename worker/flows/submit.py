@@ -55,7 +55,8 @@ class Submission:
     """Sends create calls with a few short retries, and commits what follows.
 
     `tries` is how many calls one run makes at the most; what stays unclear after them is taken up
-    again by its due time. `denied` is told the provider whose credentials were refused.
+    again by its due time. `denied` is told the provider whose credentials were refused; `may_call`
+    tells whether a provider is to be called at this moment.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Submission:
         tries: int,
         chance: Callable[[], float],
         denied: Callable[[str], None],
+        may_call: Callable[[str], bool] = lambda _provider: True,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._providers = providers
@@ -81,6 +83,7 @@ class Submission:
         self._tries = tries
         self._chance = chance
         self._denied = denied
+        self._may_call = may_call
         self._sleep = sleep
 
     async def run(self, held: Held, *, doubt_before: bool) -> None:
@@ -115,6 +118,9 @@ class Submission:
         # The committed intent is asked, not the state between tries.
         granted = permit(run.held, now=self._now(), patience=self._patience)
         if granted is None or not self._ledger.is_current:
+            return None
+        if not self._may_call(order.provider or ""):
+            # The provider is out: what waits is taken up again once it is back.
             return None
         number = run.held.withdrawal.attempts + len(run.made)
         started_at = self._now()

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text
 
 from worker.flows.ports import OpenCount, Outgoing
 from worker.ledger import rows
-from worker.ledger.schema import attempts, events, replicas, transitions, withdrawals
+from worker.ledger.schema import attempts, events, replicas, suspects, transitions, withdrawals
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -146,6 +146,12 @@ def history(connection: Connection, message_id: str) -> History | None:
         _of(connection, row["id"], transitions.c.sequence),
         _of(connection, row["id"], events.c.sequence),
     )
+
+
+def deaths_with(connection: Connection, identity: bytes) -> int:
+    """Return how many marks of a message were left behind."""
+    statement = select(suspects.c.starts).where(suspects.c.identity == identity)
+    return connection.execute(statement).scalar_one_or_none() or 0
 
 
 def any_replica(connection: Connection) -> None:

@@ -151,6 +151,16 @@ attempts: Final = Table(
     sqlite_with_rowid=False,
 )
 
+#: Messages that came again and are being read right now, or were when their worker died: how often.
+suspects: Final = Table(
+    "suspects",
+    metadata,
+    Column("identity", LargeBinary, primary_key=True),
+    Column("starts", Integer, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 #: The workers that share this ledger, each with the time (database's clock) it was last seen.
 replicas: Final = Table(
     "replicas",

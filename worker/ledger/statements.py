@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.core.decide import Held
 from worker.ledger import rows
 from worker.ledger.many import Many, of_row
-from worker.ledger.schema import attempts, events, replicas, transitions, withdrawals
+from worker.ledger.schema import attempts, events, replicas, suspects, transitions, withdrawals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,8 @@ class Claim:
     """Take over what is due and free, oldest first. Result: list of Held, now owned.
 
     Free is what has no owner, or one that was not seen since `alive_since`, or is owned by this
-    replica without being in anybody's hands (`busy` are the message ids that are).
+    replica without being in anybody's hands (`busy` are the message ids that are). Withdrawals of
+    the `shunned` providers are left where they are.
     """
 
     owner: str
@@ -83,6 +84,23 @@ class Claim:
     alive_since: datetime
     limit: int
     busy: frozenset[str]
+    shunned: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A message that came again is about to be read; earlier ones did no harm. Result: None."""
+
+    identity: bytes
+    at: datetime
+    unmark: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Unmark:
+    """These messages did no harm. Result: None."""
+
+    identities: frozenset[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +125,7 @@ class Alone:
     replica: str
 
 
-Step = Take | Record | Announced | Claim | Seen | Gone | Alone
+Step = Take | Record | Announced | Claim | Mark | Unmark | Seen | Gone | Alone
 
 
 def apply(connection: Connection, steps: Sequence[Step]) -> list[Any]:
@@ -129,6 +147,10 @@ def apply(connection: Connection, steps: Sequence[Step]) -> list[Any]:
     for place, step in of_kind[Claim]:
         results[place] = _claim(connection, step, busy)
         busy |= {held.withdrawal.order.message_id for held in results[place]}
+    for _, step in of_kind[Mark]:
+        _marked(connection, step)
+    for _, step in of_kind[Unmark]:
+        _unmarked(connection, step.identities)
     for _, step in of_kind[Seen]:
         at = rows.micros(step.at)
         _SEEN.execute(connection, [{"id": step.replica, "started_at": at, "seen_at": at}])
@@ -250,6 +272,7 @@ def _claim(connection: Connection, step: Claim, busy: set[str]) -> list[Held]:
             withdrawals.c.due_at <= rows.micros(step.now),
             or_(withdrawals.c.owner.is_(None), withdrawals.c.owner.not_in(alive)),
             withdrawals.c.message_id.not_in(sorted(busy | step.busy)),
+            *([withdrawals.c.provider.not_in(sorted(step.shunned))] if step.shunned else []),
         )
         .order_by(withdrawals.c.due_at)
         .limit(step.limit)
@@ -262,6 +285,21 @@ def _claim(connection: Connection, step: Claim, busy: set[str]) -> list[Held]:
         [{"id": held.row, "version": held.version, "owner": step.owner} for held in claimed],
     )
     return claimed
+
+
+def _marked(connection: Connection, step: Mark) -> None:
+    if step.unmark:
+        _unmarked(connection, step.unmark)
+    insert = _INSERTS[connection.dialect.name](suspects)
+    first = {"identity": step.identity, "starts": 1, "started_at": rows.micros(step.at)}
+    again = {"starts": suspects.c.starts + 1, "started_at": first["started_at"]}
+    connection.execute(
+        insert.values(first).on_conflict_do_update(index_elements=["identity"], set_=again)
+    )
+
+
+def _unmarked(connection: Connection, identities: frozenset[bytes]) -> None:
+    connection.execute(delete(suspects).where(suspects.c.identity.in_(sorted(identities))))
 
 
 # The dialects' inserts look alike and share no type.

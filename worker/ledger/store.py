@@ -102,19 +102,36 @@ class Ledger:
         result: Held | None = await self._group.do(statements.Record(held, decision, made, owner))
         return result
 
-    async def claim_due(self, limit: int, *, busy: Collection[str]) -> list[Held]:
+    async def claim_due(
+        self, limit: int, *, busy: Collection[str], shunned: Collection[str] = ()
+    ) -> list[Held]:
         """Take over up to `limit` withdrawals that are due and free, the longest due first.
 
-        `busy` are the message ids that are in somebody's hands in this very process.
+        `busy` are the message ids that are in somebody's hands in this very process. Withdrawals of
+        the `shunned` providers are left where they are.
         """
         now = self.now()
-        step = statements.Claim(self.replica, now, now - REPLICA_LIFETIME, limit, frozenset(busy))
+        step = statements.Claim(
+            self.replica, now, now - REPLICA_LIFETIME, limit, frozenset(busy), frozenset(shunned)
+        )
         result: list[Held] = await self._group.do(step)
         return result
 
     async def mark_announced(self, told: Collection[tuple[int, int]]) -> None:
         """Remember that the broker confirmed these events, given as (row, sequence)."""
         await self._group.do(statements.Announced(tuple(told), self.now()))
+
+    async def deaths_with(self, identity: bytes) -> int:
+        """Return how often a message was being read when its worker died, or still is."""
+        return await self._read(lambda connection: queries.deaths_with(connection, identity))
+
+    async def mark(self, identity: bytes, *, unmark: Collection[bytes]) -> None:
+        """Remember that a message is about to be read; forget the marks of others."""
+        await self._group.do(statements.Mark(identity, self.now(), frozenset(unmark)))
+
+    async def unmark(self, identities: Collection[bytes]) -> None:
+        """Forget the marks of messages that did no harm."""
+        await self._group.do(statements.Unmark(frozenset(identities)))
 
     async def heartbeat(self) -> None:
         """Read the database's clock, and give a sign of life by it."""

@@ -197,7 +197,7 @@ class Consumer:
             and self._taking
             and self._gate.is_open
             and not self._stopping.is_set()
-            and len(self._tasks) < self._prefetch
+            and len(self._tasks) < (1 if self._gate.is_narrow else self._prefetch)
         ):
             delivery = self._waiting.popleft()
             if not delivery.is_stale:

@@ -1,10 +1,11 @@
 """Publishing with confirmation, on a connection of its own.
 
 While a connection is blocked by an alarm, not even acknowledgements pass on it; therefore nothing
-is consumed here. Two publishes with one message id must never be in flight on one channel: the
-library would swap their results. Events have unique ids; dead letters and replies, which may not,
-go one at a time over a second channel. What comes back there as unroutable is the one message in
-flight, and is recognised by that: the library goes by the message id, which may be missing."""
+is consumed here, and the alarm is told of, so that the intake can pause. Two publishes with one
+message id must never be in flight on one channel: the library would swap their results. Events have
+unique ids; dead letters and replies, which may not, go one at a time over a second channel. What
+comes back there as unroutable is the one message in flight, and is recognised by that: the library
+goes by the message id, which may be missing."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ from pamqp.commands import Basic
 
 from worker.flows.ports import PublishUnconfirmed, PublishUnroutable
 from worker.rabbitmq import failures
+from worker.rabbitmq.alarm import Alarm
 from worker.rabbitmq.connection import keep_connected
 from worker.rabbitmq.topology import DEAD_LETTERS, EVENTS_EXCHANGE
 
@@ -60,7 +62,8 @@ class PublishRefused(PublishUnconfirmed):
 class Publisher:
     """Keeps a connection for publishing; `run` it as a task. Publishing waits for a connection.
 
-    `report` is told whether the connection stands.
+    `report` is told whether the connection stands, `alarmed` when the broker begins and ceases to
+    take nothing because of an alarm.
     """
 
     def __init__(
@@ -68,9 +71,11 @@ class Publisher:
         broker: Broker,
         *,
         report: Callable[[bool, str], None],
+        alarmed: Callable[[bool], Awaitable[None]] | None = None,
     ) -> None:
         self._broker = broker
         self._report = report
+        self._alarm = Alarm(alarmed or _nobody)
         self._seconds = broker.publish_timeout.total_seconds()
         self._line: _Line | None = None
         self._connected = asyncio.Event()
@@ -143,10 +148,12 @@ class Publisher:
         self._connected.set()
         self._report(True, "connected")
         ends = [asyncio.ensure_future(end) for end in (line.broken.wait(), connection.closed())]
+        watch = asyncio.create_task(self._alarm.watch(connection), name="alarm")
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._give_up(line)
+            watch.cancel()
             for end in ends:
                 end.cancel()
         message = "the publishing connection was lost"
@@ -163,6 +170,10 @@ class Publisher:
     def _tell_lost(self, error: BaseException) -> None:
         self._report(False, f"not connected: {type(error).__name__}")
         _log.warning("publisher disconnected", extra={"error": type(error).__name__})
+
+
+async def _nobody(_stands: bool) -> None:  # noqa: FBT001 - a state
+    return
 
 
 class _Line:

@@ -112,6 +112,13 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "suspects",
+        sa.Column("identity", sa.LargeBinary, primary_key=True),
+        sa.Column("starts", sa.Integer, nullable=False),
+        sa.Column("started_at", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "replicas",
         sa.Column("id", sa.Text, primary_key=True),
         sa.Column("started_at", sa.BigInteger, nullable=False),
