@@ -35,10 +35,14 @@ _ENDS: Final = frozenset({"completed", "cancelled", "failed", "rejected"})
 class WorkerProcess:
     """One `python -m worker run`, with settings of its own and its output in a file.
 
+    `program` is another module to run in place of `worker`.
+
     As a context it is killed in the end, if it still runs.
     """
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], log: Path, *, program: str = "worker"
+    ) -> None:
         (self.port,) = free_ports(1)
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith("WORKER_")
@@ -46,6 +50,7 @@ class WorkerProcess:
         self._environment |= environment
         self._environment["WORKER_HTTP__PORT"] = str(self.port)
         self._log = log
+        self._program = program
         self.process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> Self:
@@ -71,7 +76,7 @@ class WorkerProcess:
         """Start the process; it may not be ready yet."""
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "worker", "run"),
+                *(sys.executable, "-m", self._program, "run"),
                 env=self._environment,
                 stdout=log,
                 stderr=log,

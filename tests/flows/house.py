@@ -70,6 +70,8 @@ class House:
     published: list[str] = field(default_factory=list)
     beats: int = 0
     may_call: bool = True
+    out: set[str] = field(default_factory=set)
+    trial: set[str] = field(default_factory=set)
     submission: Submission = field(init=False)
     resolution: Resolution = field(init=False)
     intake: Intake = field(init=False)
@@ -89,7 +91,13 @@ class House:
             "chance": lambda: 0.5,
             "denied": self.denied.append,
         }
-        self.submission = Submission(**shared, **choosing, tries=TRIES, sleep=self._sleep)
+        self.submission = Submission(
+            **shared,
+            **choosing,
+            tries=TRIES,
+            may_call=lambda provider: provider not in self.out,
+            sleep=self._sleep,
+        )
         self.resolution = Resolution(**shared, **choosing)
         self.intake = Intake(
             **shared,
@@ -108,6 +116,8 @@ class House:
             concurrency=_CONCURRENCY,
             may_call=lambda: self.may_call,
             beat=self._beat,
+            out=lambda: frozenset(self.out),
+            trial=lambda: frozenset(self.trial),
         )
 
     def announcer(self, outbox: FakeOutbox, *, pause_seconds: float = 0.1) -> Announce:

@@ -206,3 +206,37 @@ async def test_what_a_delivery_has_in_hand_is_not_taken_up(house: House) -> None
 
     assert beaten.is_set()
     assert 1 == len(house.bank.calls)
+
+
+async def test_of_a_provider_that_is_out_nothing_is_taken_up(house: House) -> None:
+    """
+    What is due waits where it is, and is taken up once the provider is back.
+    """
+    await _pending(house, 3)
+    house.out.add("bank")
+    async with _running(house):
+        await until(lambda: house.beats > 1)
+        looked = list(house.bank.looked)
+        house.out.clear()
+        await until(lambda: len(house.bank.looked) == 3)
+
+    assert [] == looked
+
+
+async def test_of_a_provider_on_trial_one_step_at_a_time(house: House) -> None:
+    """
+    The next is taken up when the one before has ended; other providers are not held up.
+    """
+    slow = await _slow(house, 3)
+    slow.let_go.clear()
+    house.trial.add("bank")
+    async with _running(house):
+        await until(lambda: slow.waiting == 1)
+        beats = house.beats
+        await until(lambda: house.beats > beats + 1)
+        in_work = house.follow.in_work
+        slow.let_go.set()
+        await until(lambda: len(slow.looked) == 3)
+
+    assert 1 == in_work
+    assert 1 == slow.most_waiting

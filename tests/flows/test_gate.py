@@ -113,3 +113,62 @@ async def test_a_waiter_that_gives_up_disturbs_nobody() -> None:
     await gate.close("ledger", "away")
 
     await patient
+
+
+async def test_one_that_waits_dutifully_says_so() -> None:
+    """
+    Only as long as nobody holds the gate for whom waiting is not our duty.
+    """
+    gate = Gate()
+    states = [gate.waits_dutifully]
+    await gate.close("outage bank", "fails as a whole", duty=True)
+    states.append(gate.waits_dutifully)
+    await gate.close("ledger", "away")
+    states.append(gate.waits_dutifully)
+    await gate.open("ledger")
+    states.append(gate.waits_dutifully)
+    await gate.open("outage bank")
+    states.append(gate.waits_dutifully)
+
+    assert [False, True, False, True, False] == states
+
+
+async def test_a_narrow_gate_is_open() -> None:
+    """
+    For one at a time, until the same holder opens it fully or closes it.
+    """
+    gate = Gate()
+    states = []
+    for change in (
+        gate.close("outage bank", "fails"),
+        gate.open("outage bank", narrow=True),
+        gate.open("ledger"),
+        gate.close("outage bank", "fails"),
+        gate.open("outage bank", narrow=True),
+        gate.open("outage bank"),
+    ):
+        await change
+        states.append((gate.is_open, gate.is_narrow))
+
+    assert [
+        (False, False),
+        (True, True),
+        (True, True),
+        (False, False),
+        (True, True),
+        (True, False),
+    ] == states
+
+
+async def test_whoever_shows_it_is_told_of_each_change() -> None:
+    """
+    By the names of all who hold it.
+    """
+    told: list[frozenset[str]] = []
+    gate = Gate(told=told.append)
+    await gate.close("ledger", "away")
+    await gate.close("outage bank", "fails", duty=True)
+    await gate.open("ledger")
+    await gate.open("outage bank", narrow=True)
+
+    assert [{"ledger"}, {"ledger", "outage bank"}, {"outage bank"}, set()] == told

@@ -323,3 +323,36 @@ async def test_those_who_are_recorded_beside_it_are_not_harmed(house: House) -> 
     statuses = [await house.status(f"req-{number}") for number in (1, 2, 3)]
 
     assert [Status.PENDING, Status.PENDING, Status.UNRESOLVED] == sorted(statuses)
+
+
+async def test_while_the_provider_is_out_nothing_is_sent(house: House) -> None:
+    """
+    The request is written down and untouched, without any doubt, and sent once it is back.
+    """
+    house.out.add("bank")
+    await house.deliver()
+    waiting = (await house.known()).held.withdrawal
+    calls = len(house.bank.calls)
+    house.out.clear()
+    house.clock.at += PATIENCE.throttled
+    await house.step()
+
+    assert 0 == calls
+    assert not waiting.in_doubt
+    assert ["received", "pending"] == await house.events()
+    assert 1 == len(house.bank.calls)
+
+
+async def test_an_outage_ends_the_tries(house: House) -> None:
+    """
+    The second try would only hit a provider that is known to be away.
+    """
+
+    async def outage() -> None:
+        house.out.add("bank")
+
+    house.bank.says.append(Saying(Unclear("timeout"), meanwhile=outage))
+    await house.deliver()
+
+    assert 1 == len(house.bank.calls)
+    assert (await house.known()).held.withdrawal.in_doubt

@@ -77,7 +77,7 @@ class Intake:
 
     async def __call__(self, envelope: Envelope) -> Settlement:
         """Carry one message out, and say how it is to be settled."""
-        reading = self._suspicion.reading(_identity(envelope), redelivered=envelope.redelivered)
+        reading = self._suspicion.reading(identity_of(envelope), redelivered=envelope.redelivered)
         try:
             async with reading as mark:
                 if mark is None:
@@ -215,13 +215,13 @@ class Intake:
         )
 
 
-_NOT_STORABLE = "body: expected content that the ledger can store"
-
-
-def _identity(envelope: Envelope) -> bytes:
+def identity_of(envelope: Envelope) -> bytes:
     """Return what is the same when a message comes again, and differs from other messages'."""
     named = b"" if envelope.message_id is None else envelope.message_id.encode(errors="replace")
     return hashlib.sha256(named + b"\0" + envelope.body).digest()
+
+
+_NOT_STORABLE = "body: expected content that the ledger can store"
 
 
 def _was_invalid(held: Held) -> bool:

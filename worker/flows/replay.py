@@ -1,0 +1,201 @@
+"""Replaying dead letters: first a plan, then letter by letter, each gone only once it is sent.
+
+Where the order is the meaning. A letter is published to where it came from; once the broker has
+confirmed it, the letter is removed. Whoever is interrupted in between leaves both: the message is
+delivered twice then, which the ledger recognises. The ledger's books are told before the message
+goes out: it may come back as a new dead letter at once, and that one has to be counted.
+
+Letters are fetched one by one; those that are not meant are held until the end, so that none is
+fetched again, and put back. Nothing here decides what a replay leads to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from worker.core.messages import Envelope, Misread, Understood
+from worker.core.replay import Forecaster, Letter, Plan, Planned, Prospect
+from worker.flows.intake import identity_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterable
+
+    from worker.core.replay import Known, Selection
+    from worker.flows.ports import Now
+
+#: So many letters are looked up in the ledger at once.
+_BATCH: Final = 200
+
+
+class Grave(Protocol):
+    """One dead letter in hand."""
+
+    letter: Letter
+
+    @property
+    def body(self) -> bytes:
+        """The original body."""
+        ...
+
+    def envelope(self) -> Envelope | None:
+        """Return the message as a worker will see it; None when it cannot be read."""
+        ...
+
+    async def resend(self) -> bool:
+        """Publish it to where it came from; False when the broker will not take it."""
+        ...
+
+    async def remove(self) -> None:
+        """Take it out of the queue."""
+        ...
+
+
+class Graveyard(Protocol):
+    """The dead-letter queue."""
+
+    @property
+    def has_held_long(self) -> bool:
+        """Whether what is held should be put back soon."""
+        ...
+
+    async def next(self) -> Grave | None:
+        """Fetch a letter that nobody holds."""
+        ...
+
+    async def put_back(self) -> None:
+        """Put back what was fetched and not removed."""
+        ...
+
+
+class Registry(Protocol):
+    """Knows requests by their ids."""
+
+    async def known(self, message_ids: Collection[str]) -> dict[str, Known]:
+        """Return what is known of these."""
+        ...
+
+
+class Books(Protocol):
+    """Counts the dead letters."""
+
+    async def dead_letter_left(self, identity: bytes, how: Literal["replayed", "dropped"]) -> None:
+        """Count one less."""
+        ...
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run has done so far; `refused` were not taken by the broker and stay."""
+
+    replayed: int = 0
+    refused: int = 0
+
+
+async def plan(
+    graveyard: Graveyard,
+    registry: Registry,
+    *,
+    selection: Selection,
+    force: bool,
+    understand: Callable[[Envelope], Understood | Misread],
+    now: Now,
+) -> Plan:
+    """Read every letter, forecast those that are meant, and put all of them back.
+
+    What needs a person goes only by `force`, and only if it is named by its id. Raises
+    LedgerUnavailable.
+    """
+    forecaster = Forecaster()
+    planned: list[Planned] = []
+    batch: list[tuple[Letter, Understood | Misread | None]] = []
+
+    async def forecast_batch() -> None:
+        ids = {m.context.message_id for _, m in batch if m is not None} - {None}
+        known = await registry.known([one for one in ids if one is not None])
+        for letter, message in batch:
+            found = None if message is None else known.get(message.context.message_id or "")
+            forecast = forecaster(letter, message, found, now=now())
+            goes = forecast.prospect is not Prospect.PERSON or (force and selection.names(letter))
+            planned.append(Planned(letter, forecast, goes))
+        batch.clear()
+
+    while (grave := await graveyard.next()) is not None:
+        if selection.takes(grave.letter, now=now()):
+            envelope = grave.envelope()
+            batch.append((grave.letter, None if envelope is None else understand(envelope)))
+        if len(batch) == _BATCH:
+            await forecast_batch()
+    await forecast_batch()
+    await graveyard.put_back()
+    return Plan(tuple(planned))
+
+
+async def replay(
+    graveyard: Graveyard,
+    letters: Iterable[str],
+    *,
+    outcome: Outcome,
+    turn: Callable[[], Awaitable[None]],
+    told: Callable[[Outcome], None],
+    books: Books | None,
+) -> None:
+    """Replay the letters with these ids, each after `turn`; `outcome` is kept up to date.
+
+    Returns once they are through or nothing is left to fetch: what somebody else replayed, dropped
+    or holds meanwhile is not waited for. Raises PublishUnroutable or PublishUnconfirmed when going
+    on makes no sense; the rest is as it was.
+    """
+    waiting = Counter(letters)
+    while waiting.total() and (grave := await _next(graveyard)) is not None:
+        if not waiting[grave.letter.id]:
+            continue
+        waiting[grave.letter.id] -= 1
+        await turn()
+        if books is not None:
+            await books.dead_letter_left(identity(grave), "replayed")
+        if await grave.resend():
+            await grave.remove()
+            outcome.replayed += 1
+        else:
+            outcome.refused += 1
+        told(outcome)
+    await graveyard.put_back()
+
+
+async def drop(
+    graveyard: Graveyard,
+    letters: Iterable[str],
+    *,
+    keep: Callable[[Grave], None],
+    books: Books | None,
+) -> int:
+    """Remove the letters with these ids, and return how many there were.
+
+    `keep` is called before one is removed: what it writes down may be there twice after an
+    interruption, and is never missing.
+    """
+    waiting = Counter(letters)
+    dropped = 0
+    while waiting.total() and (grave := await _next(graveyard)) is not None:
+        if not waiting[grave.letter.id]:
+            continue
+        waiting[grave.letter.id] -= 1
+        keep(grave)
+        if books is not None:
+            await books.dead_letter_left(identity(grave), "dropped")
+        await grave.remove()
+        dropped += 1
+    await graveyard.put_back()
+    return dropped
+
+
+def identity(grave: Grave) -> bytes:
+    """Return by which name the books know a letter."""
+    return identity_of(grave.envelope() or Envelope(body=grave.body))
+
+
+async def _next(graveyard: Graveyard) -> Grave | None:
+    if graveyard.has_held_long:
+        await graveyard.put_back()
+    return await graveyard.next()
