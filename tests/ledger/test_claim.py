@@ -147,3 +147,15 @@ async def _free(ledger: Ledger, held: Iterable[Held]) -> None:
     recorded = await asyncio.gather(*(ledger.record(h, due(h, now)) for h in held))
 
     assert None not in recorded
+
+
+async def test_what_is_due_of_a_shunned_provider_stays_where_it_is(ledger: Ledger) -> None:
+    """
+    It is neither owned nor does it take the place of what may be taken up.
+    """
+    held = await take_due(ledger, "req-1", ledger.now())
+    shunned = await ledger.claim_due(10, busy=(), shunned=(held.withdrawal.order.provider or "",))
+    others = await ledger.claim_due(10, busy=(), shunned=("another",))
+
+    assert [] == shunned
+    assert ["req-1"] == _ids(others)
