@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs of RabbitMQ and PostgreSQL where they are missing; the tests start them
-# themselves. Starts no service, and touches none that is there.
+# Installs the programs of RabbitMQ, PostgreSQL and Prometheus (promtool) where they are missing; the
+# tests start them themselves. Starts no service, and touches none that is there.
 set -euo pipefail
 
 have() { # whether one of these paths, or the program of that name, can be run
@@ -15,6 +15,7 @@ have rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server \
   /{opt/homebrew,usr/local}/opt/rabbitmq/sbin/rabbitmq-server || missing+=(rabbitmq-server)
 have initdb /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb \
   /{opt/homebrew,usr/local}/opt/postgresql@*/bin/initdb || missing+=(postgresql)
+have promtool || missing+=(prometheus)
 ((${#missing[@]})) || exit 0
 
 if ! command -v apt-get >/dev/null; then
