@@ -8,14 +8,16 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 # Most of a test is waiting for a broker or a database: three at a time keep two cores busy.
 PYTEST_ARGS ?= -n 3
+# What every run tries on RabbitMQ 4.0 too: the broker's own behaviour, and 50 kills in a row.
+ON_RABBITMQ4 := tests/rabbitmq tests/services/test_rabbitmq_cluster.py tests/app/test_restarts.py
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header $(UPGRADE)
 
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format typecheck walls bench lock example-env clean
+.PHONY: help venv demo test test-rabbitmq4 lint format typecheck walls bench faults faults-mutations lock example-env clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(INSTALLED) ## Make .venv with everything locked, once
 
@@ -40,6 +42,15 @@ test: venv ## Everything that CI runs
 	$(BIN)/pytest --cov --cov-report= $(PYTEST_ARGS)
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='worker/core/*' --fail-under=100
+	@server=$$(tests/services/rabbitmq4.sh) || exit 1; test -z "$$server" || { set -x; \
+		WITHDRAWALS_TEST_RABBITMQ_SERVER=$$server $(BIN)/pytest $(PYTEST_ARGS) $(ON_RABBITMQ4); }
+
+test-rabbitmq4: venv ## Run all that talks to a broker on RabbitMQ 4.0, and faults (SEEDS=10)
+	tests/services/install.sh
+	@server=$$(CI=true tests/services/rabbitmq4.sh) || exit 1; set -x; \
+		export WITHDRAWALS_TEST_RABBITMQ_SERVER=$$server; \
+		$(BIN)/pytest $(PYTEST_ARGS) tests/rabbitmq tests/app tests/services && \
+		$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),10)
 
 lint: venv ## Read the code for slips and style
 	$(BIN)/ruff check
@@ -57,6 +68,16 @@ walls: venv ## Check who imports whom
 
 bench: venv ## Measure how many requests a second go through
 	$(BIN)/python -m tests.bench.throughput
+
+faults: venv ## Break everything around the worker, SEEDS=10 times, or as SEED=17 (JOBS=2, SCENARIO=cluster)
+	tests/services/install.sh
+	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10)) \
+		$(if $(FIRST),--first $(FIRST)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(JSON),--json $(JSON)) $(if $(KEEP),--keep)
+
+faults-mutations: venv ## Break the worker itself, and see that the harness notices it (20 minutes)
+	tests/services/install.sh
+	$(BIN)/python -m tests.faults.mutations
 
 lock: ## Pin what pyproject.toml asks for (UPGRADE=--upgrade for the newest)
 	@command -v uv >/dev/null || { echo "uv is needed for this: pipx install uv"; exit 1; }

@@ -12,8 +12,8 @@ import pytest
 from worker.core.decide import Cause, Change
 from worker.core.messages import DeadReason
 from worker.core.withdrawal import Order, Status, Withdrawal
-from worker.flows.ports import OpenCount
-from worker.metrics import UNKNOWN, Metrics
+from worker.flows.ports import BooksDifference, OpenCount
+from worker.metrics import PAUSES, UNKNOWN, Metrics
 
 NOW = datetime(2026, 6, 1, 10, tzinfo=UTC)
 
@@ -36,6 +36,10 @@ METRICS = {
     "build_info": ("gauge", {"version", "python"}),
     "provider_unknown_status": ("counter", {"provider"}),
     "event_loop_lag_seconds": ("gauge", set()),
+    "provider_up": ("gauge", {"provider"}),
+    "intake_paused": ("gauge", {"reason"}),
+    "books_difference": ("gauge", {"provider", "currency"}),
+    "books_difference_amount": ("gauge", {"provider", "currency"}),
 }
 
 
@@ -87,8 +91,10 @@ def use(metrics: Metrics) -> None:
     metrics.buried(DeadReason.INVALID)
     metrics.committed(0.1)
     metrics.consuming(is_up=True)
+    metrics.provider_is("bluum", up=True)
     metrics.lagged(0.1)
     metrics.stock([OpenCount("bluum", "pending", 1, NOW)], 1, now=NOW)
+    metrics.books([BooksDifference("bluum", "USD", 0, Decimal(0))])
 
 
 @pytest.mark.parametrize(("name", "kind", "labels"), [(n, *kl) for n, kl in METRICS.items()])
@@ -213,6 +219,31 @@ def test_the_consumer_is_up_or_not(metrics: Metrics) -> None:
     assert [1, 0, 1] == seen
 
 
+def test_an_outage_shows_until_it_is_over(metrics: Metrics) -> None:
+    """
+    1 is up, 0 is out; each provider has a series of its own.
+    """
+    seen = []
+    for is_up in (True, False, True):
+        metrics.provider_is("bluum", up=is_up)
+        seen.append(value(metrics, "provider_up", provider="bluum"))
+
+    assert [1, 0, 1] == seen
+
+
+def test_a_closed_intake_shows_why(metrics: Metrics) -> None:
+    """
+    By the first word of who holds it closed; every reason has a series from the start.
+    """
+    shown = []
+    for holders in ((), ("ledger", "outage bluum"), ("outage bluum",), ()):
+        metrics.paused_by(holders)
+        shown.append({r for r in PAUSES if value(metrics, "intake_paused", reason=r)})
+
+    assert [set(), {"ledger", "outage"}, {"outage"}, set()] == shown
+    assert None not in {value(Metrics(version="1"), "intake_paused", reason=r) for r in PAUSES}
+
+
 def test_the_stock_is_shown_by_status(metrics: Metrics) -> None:
     """
     How many, and how old the oldest is; unresolved ones have a gauge of their own.
@@ -244,3 +275,30 @@ def test_what_is_no_longer_in_stock_is_no_longer_shown(metrics: Metrics) -> None
     assert value(metrics, "in_flight", provider="bluum", status="unresolved") is None
     assert 0 == value(metrics, "unresolved")
     assert 0 == value(metrics, "events_unpublished")
+
+
+def test_the_books_show_by_how_much_they_do_not_balance(metrics: Metrics) -> None:
+    """
+    By count and by money, also when they do; what is no longer told is no longer shown.
+    """
+    metrics.books(
+        [
+            BooksDifference("bluum", "USD", 0, Decimal("0.00")),
+            BooksDifference(None, None, -2, Decimal("-7.50")),
+        ]
+    )
+    bluum = {"provider": "bluum", "currency": "USD"}
+    unread = {"provider": UNKNOWN, "currency": UNKNOWN}
+
+    assert (0, 0) == (
+        value(metrics, "books_difference", **bluum),
+        value(metrics, "books_difference_amount", **bluum),
+    )
+    assert (-2, -7.5) == (
+        value(metrics, "books_difference", **unread),
+        value(metrics, "books_difference_amount", **unread),
+    )
+    metrics.books([])
+
+    assert value(metrics, "books_difference", **bluum) is None
+    assert value(metrics, "books_difference_amount", **bluum) is None

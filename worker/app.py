@@ -20,6 +20,7 @@ import httpx
 
 from worker.core.schedule import Patience, Schedule
 from worker.flows.announce import Announce
+from worker.flows.burial import Burials
 from worker.flows.credentials import Credentials
 from worker.flows.follow import Follow
 from worker.flows.gate import Gate
@@ -109,16 +110,24 @@ async def run(settings: Settings) -> int:
         if is_sqlite(url):
             await ledger.forget_replicas()
         await ledger.heartbeat()
-        providers = await open_providers(settings, metrics, stack, now=ledger.now)
+        providers = await open_providers(
+            settings, metrics, stack, now=ledger.now, tenure=lambda: ledger.tenure
+        )
         house = _build(settings, metrics, health, ledger, providers)
         return await _live(house, stop)
 
 
 async def open_providers(
-    settings: Settings, metrics: Metrics, stack: AsyncExitStack, *, now: Callable[[], datetime]
+    settings: Settings,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+    *,
+    now: Callable[[], datetime],
+    tenure: Callable[[], int | None],
 ) -> dict[str, Provider]:
     """Open every provider that has credentials; `stack` closes them.
 
+    `tenure` is the worker's, as `Ledger.tenure` tells it.
     A new provider is one more paragraph here.
     """
     providers: dict[str, Provider] = {}
@@ -137,6 +146,7 @@ async def open_providers(
             await stack.enter_async_context(line),
             reference_in_description=bluum.reference_in_description,
             now=now,
+            tenure=tenure,
         )
     return providers
 
@@ -269,6 +279,11 @@ def _build(
         declare=settings.rabbitmq.declare,
         handle=intake,
         report=consuming,
+        note_burial=Burials(
+            shapes={name: provider.shape for name, provider in providers.items()},
+            default_provider=settings.default_provider,
+            ledger=ledger,
+        ),
         buried=metrics.buried,
     )
     return _House(
@@ -429,6 +444,7 @@ async def _show_stock(house: _House) -> None:
                 await house.ledger.count_unannounced(),
                 now=house.ledger.now(),
             )
+            house.metrics.books(await house.ledger.books_differences())
         await asyncio.sleep(_STOCK_SECONDS)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from worker.core.decide import Change
     from worker.core.messages import DeadReason
     from worker.core.withdrawal import Withdrawal
-    from worker.flows.ports import OpenCount
+    from worker.flows.ports import BooksDifference, OpenCount
 
 #: Why the intake may be closed: by whom, as the first word of the holder's name at the gate.
 PAUSES: Final = ("start", "ledger", "credentials", "outage", "alarm")
@@ -102,6 +102,19 @@ class Metrics:
         )
         self._unresolved = self._gauge(
             "unresolved", "Withdrawals whose outcome a person has to establish."
+        )
+        self._books = self._gauge(
+            "books_difference",
+            "Requests taken, less those finished, in flight, unresolved and dead-lettered; 0 when"
+            " none is lost or doubled. Alike on every replica.",
+            "provider",
+            "currency",
+        )
+        self._books_amount = self._gauge(
+            "books_difference_amount",
+            "The same by money, in units of the currency.",
+            "provider",
+            "currency",
         )
         self._commits = Histogram(
             "withdrawals_ledger_commit_duration_seconds",
@@ -206,6 +219,15 @@ class Metrics:
                 unresolved += entry.count
         self._unresolved.set(unresolved)
         self._unpublished.set(unpublished)
+
+    def books(self, differences: Iterable[BooksDifference]) -> None:
+        """Show by how much the books do not balance."""
+        self._books.clear()
+        self._books_amount.clear()
+        for entry in differences:
+            labels = (entry.provider or UNKNOWN, entry.currency or UNKNOWN)
+            self._books.labels(*labels).set(entry.count)
+            self._books_amount.labels(*labels).set(float(entry.amount))
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"withdrawals_{name}", meaning, labels, registry=self.registry)

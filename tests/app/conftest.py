@@ -18,6 +18,8 @@ from worker.simulator.bluum_terms import Terms
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.services.postgres_node import PostgresNode
+
 Start = Callable[..., Awaitable[WorkerProcess]]
 
 
@@ -42,6 +44,14 @@ async def migrated(ledger_url: str) -> str:
     """The URL of a ledger that is ready to be used, on each database in turn."""
     await migrate(ledger_url)
     return ledger_url
+
+
+@pytest.fixture
+async def shared_ledger(postgres: PostgresNode) -> str:
+    """The URL of a ledger that is ready to be used by several workers at once."""
+    url = postgres.create_database()
+    await migrate(url)
+    return url
 
 
 @pytest.fixture

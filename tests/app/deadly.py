@@ -31,5 +31,5 @@ class DeadlyBluum(Bluum):
 
 
 if __name__ == "__main__":
-    app.Bluum = DeadlyBluum  # type: ignore[misc]
+    vars(app)["Bluum"] = DeadlyBluum
     main()

@@ -63,6 +63,11 @@ class WorkerProcess:
             await self.kill()
 
     @property
+    def environment(self) -> Mapping[str, str]:
+        """Its variables, for commands with the same settings."""
+        return self._environment
+
+    @property
     def output(self) -> str:
         """All that the process has written."""
         return self._log.read_text(encoding="utf-8")

@@ -87,7 +87,8 @@ def _creates(server: BluumServer) -> int:
 
 
 def _reads(server: BluumServer) -> int:
-    return sum(server.record()["counters"]["requests"].values()) - _creates(server)
+    requests: dict[str, int] = server.record()["counters"]["requests"]
+    return sum(requests.values()) - _creates(server)
 
 
 async def _further_probes(server: BluumServer, times: int) -> None:

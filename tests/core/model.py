@@ -296,7 +296,9 @@ class Worker:
         found = Candidates()
         if isinstance(answer, Listed):
             others = {r.withdrawal_id for r in self.rows if r is not withdrawal and r.withdrawal_id}
-            found = candidates(withdrawal, answer.entries).without(frozenset(others))
+            found = candidates(withdrawal, answer.entries, window=PATIENCE.window).without(
+                frozenset(others)
+            )
         decision = decide_lookup(
             withdrawal, answer, found, now=self.now, patience=PATIENCE, chance=EVEN
         )

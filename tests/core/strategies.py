@@ -21,7 +21,7 @@ from tests.core.builders import (
     reported,
 )
 from worker.core.answers import Conflicted, Denied, Listed, Refused, Throttled, Unclear
-from worker.core.decide import Decision, expire, intend, park
+from worker.core.decide import LOOKUPS_IN_VAIN_MAX, Cause, Decision, expire, intend, park
 from worker.core.lookup import Candidates
 from worker.core.withdrawal import TERMINAL, Reason, ReasonCode, Status
 
@@ -39,6 +39,8 @@ _waits = st.none() | st.timedeltas(timedelta(0), timedelta(hours=1))
 reasons = st.builds(Reason, st.sampled_from(ReasonCode), st.none() | st.just("BLUM-1"))
 _orders = st.builds(lambda limit: an_order(not_after=limit), st.none() | moments)
 _counts = st.integers(0, 5)
+#: Also so many that a list which cannot be read is given up.
+_looks = st.integers(0, 5) | st.integers(LOOKUPS_IN_VAIN_MAX - 2, LOOKUPS_IN_VAIN_MAX + 2)
 
 
 def _withdrawals(**parts: object) -> st.SearchStrategy[Withdrawal]:
@@ -46,7 +48,7 @@ def _withdrawals(**parts: object) -> st.SearchStrategy[Withdrawal]:
         "order": _orders,
         "sequence": st.integers(1, 9),
         "attempts": st.integers(1, 9),
-        "looks": _counts,
+        "looks": _looks,
         "due_at": moments,
         "in_doubt": st.just(False),
         "first_attempt_at": moments,
@@ -130,7 +132,9 @@ on_our_own = st.builds(
         [
             lambda w, now: intend(w, now=now),
             lambda w, now: expire(w, now=now),
-            lambda w, now: park(w, Reason(ReasonCode.SEVERAL_CANDIDATES), now=now),
+            lambda w, now: park(
+                w, Reason(ReasonCode.SEVERAL_CANDIDATES), cause=Cause.LOOKUP, now=now
+            ),
         ]
     ),
     moments,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -33,6 +33,9 @@ from worker.core.answers import (
     Unclear,
 )
 from worker.core.decide import (
+    FRESH_ATTEMPTS_END_AFTER,
+    LOOKUPS_GIVEN_UP_AFTER,
+    LOOKUPS_IN_VAIN_MAX,
     Cause,
     Decision,
     Step,
@@ -233,7 +236,7 @@ def test_what_cannot_be_told_apart_needs_a_person(found: Candidates) -> None:
     """
     Neither adopted nor sent again: either might be wrong.
     """
-    assert park(DOUBTED, SEVERAL, now=NOW) == look_up(DOUBTED, found)
+    assert park(DOUBTED, SEVERAL, cause=Cause.LOOKUP, now=NOW) == look_up(DOUBTED, found)
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -325,7 +328,7 @@ def test_what_a_person_had_to_decide_may_be_found() -> None:
     """
     Nobody knew, so whatever turns out to be true follows; the reason for asking is gone.
     """
-    parked = park(DOUBTED, SEVERAL, now=NOW).withdrawal
+    parked = park(DOUBTED, SEVERAL, cause=Cause.LOOKUP, now=NOW).withdrawal
 
     decision = look_up(parked, Candidates(ours=(ONE,)))
 
@@ -340,7 +343,7 @@ def test_what_a_person_must_decide_is_not_decided_by_an_empty_list() -> None:
     """
     Its doubt stays, whatever is not found.
     """
-    parked = park(DOUBTED, SEVERAL, now=NOW).withdrawal
+    parked = park(DOUBTED, SEVERAL, cause=Cause.LOOKUP, now=NOW).withdrawal
 
     decision = look_up_in_vain(parked)
 
@@ -359,3 +362,93 @@ def test_a_look_up_that_is_refused_for_good_needs_a_person() -> None:
     assert [Status.UNRESOLVED] == [change.status for change in late.changes]
     assert Reason(ReasonCode.OUTCOME_UNKNOWN, INSUFFICIENT.provider_code) == late.withdrawal.reason
     assert late.withdrawal.due_at is None
+
+
+SILENT: list[ListAnswer] = [Unclear("list_moved"), Unclear("timeout"), Throttled()]
+GIVEN_UP_AT = NOW + PATIENCE.window + LOOKUPS_GIVEN_UP_AFTER
+
+
+@pytest.mark.parametrize("answer", SILENT, ids=repr)
+def test_a_list_that_stays_silent_is_left_to_a_person(answer: ListAnswer) -> None:
+    """
+    Long after the key was forgotten, and asked often: nobody would ever be told otherwise.
+    """
+    before = replace(REFUSED, looks=LOOKUPS_IN_VAIN_MAX - 1, empty_lookups=2)
+
+    decision = look_up(before, answer=answer, now=GIVEN_UP_AT)
+
+    assert [(Status.UNRESOLVED, Reason(ReasonCode.OUTCOME_UNKNOWN), Cause.LOOKUP)] == [
+        (change.status, change.reason, change.cause) for change in decision.changes
+    ]
+    assert (True, None) == (decision.withdrawal.in_doubt, decision.withdrawal.due_at)
+
+
+@pytest.mark.parametrize(
+    ("looks", "now", "answer"),
+    [
+        (LOOKUPS_IN_VAIN_MAX - 2, GIVEN_UP_AT + timedelta(days=9), Unclear("timeout")),
+        (LOOKUPS_IN_VAIN_MAX + 9, GIVEN_UP_AT - SECOND, Unclear("timeout")),
+        (LOOKUPS_IN_VAIN_MAX + 9, NOW - timedelta(days=9), Unclear("timeout")),
+        (LOOKUPS_IN_VAIN_MAX + 9, GIVEN_UP_AT + timedelta(days=9), Denied()),
+    ],
+    ids=["after a long downtime", "too early", "the clock went back", "our credentials"],
+)
+def test_a_list_is_not_given_up_too_early(
+    looks: int, now: datetime, answer: Unclear | Denied
+) -> None:
+    """
+    A worker that was off for days looks for hours first; refused credentials have to be mended.
+    """
+    decision = look_up(replace(DOUBTED, looks=looks), answer=answer, now=now)
+
+    assert () == decision.changes
+    assert looks + 1 == decision.withdrawal.looks
+    assert decision.withdrawal.due_at is not None
+
+
+def test_without_a_first_attempt_the_intake_counts() -> None:
+    """
+    Nobody knows when it was sent, so the list is given up after the request's own age.
+    """
+    before = replace(DOUBTED, first_attempt_at=None, looks=LOOKUPS_IN_VAIN_MAX)
+
+    decision = look_up(before, answer=Unclear("timeout"), now=GIVEN_UP_AT)
+
+    assert Status.UNRESOLVED is decision.withdrawal.status
+
+
+def test_a_list_that_was_read_begins_the_count_anew() -> None:
+    """
+    Only look-ups in a row are in vain, and the next one follows soon.
+    """
+    decision = look_up(replace(DOUBTED, looks=LOOKUPS_IN_VAIN_MAX))
+
+    assert (0, NOW + PATIENCE.settling) == (decision.withdrawal.looks, decision.withdrawal.due_at)
+
+
+def test_fresh_attempts_come_to_an_end() -> None:
+    """
+    A request that was begun anew for days is left to a person rather than paid out of the blue.
+    """
+    before = replace(DOUBTED, empty_lookups=2)
+    end = NOW + FRESH_ATTEMPTS_END_AFTER
+
+    last, none = look_up(before, now=end - SECOND), look_up(before, now=end)
+
+    assert (False, None) == (last.withdrawal.in_doubt, last.withdrawal.first_attempt_at)
+    assert [(Status.UNRESOLVED, Reason(ReasonCode.OUTCOME_UNKNOWN), Cause.LOOKUP)] == [
+        (change.status, change.reason, change.cause) for change in none.changes
+    ]
+    assert none.withdrawal.in_doubt
+
+
+def test_a_time_limit_is_the_requests_own_end() -> None:
+    """
+    Whoever gave one said for how long it may be tried.
+    """
+    end = NOW + FRESH_ATTEMPTS_END_AFTER
+    before = a_withdrawal(an_order(not_after=end + SECOND), empty_lookups=2)
+
+    decision = look_up(before, now=end)
+
+    assert (False, None) == (decision.withdrawal.in_doubt, decision.withdrawal.first_attempt_at)

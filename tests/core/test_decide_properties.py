@@ -55,20 +55,22 @@ def test_no_decision_leads_out_of_what_is_coherent(taken: Taken) -> None:
     assert_coherent(taken.decision.withdrawal)
 
 
-@given(withdrawals, silences, candidates)
+@given(withdrawals, silences, candidates, moments)
 def test_silence_changes_nothing(
-    withdrawal: Withdrawal, answer: Unclear | Throttled | Denied, found: Candidates
+    withdrawal: Withdrawal,
+    answer: Unclear | Throttled | Denied,
+    found: Candidates,
+    now: datetime,
 ) -> None:
     """
-    Silence is not failure: after any call it is told to nobody and ends nothing.
+    Silence is not failure: after any call it ends nothing, and at the most a person is called.
     """
-    for decision in (
-        create(withdrawal, answer),
-        look(withdrawal, answer),
-        look_up(withdrawal, found, answer=answer),
-    ):
+    for decision in (create(withdrawal, answer), look(withdrawal, answer)):
         assert () == decision.changes
         assert withdrawal.status is decision.withdrawal.status
+    looked_up = look_up(withdrawal, found, answer=answer, now=now)
+    assert {Status.UNRESOLVED} >= {change.status for change in looked_up.changes}
+    assert looked_up.changes or withdrawal.status is looked_up.withdrawal.status
 
 
 @given(doubted, refusals)

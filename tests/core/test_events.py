@@ -22,6 +22,7 @@ from tests.core.builders import (
     reported,
 )
 from worker.core.decide import (
+    Cause,
     Decision,
     decide_create,
     decide_look,
@@ -91,7 +92,12 @@ STORIES: Final = {
     "failed": looked(a_pending(order=ORDER), Status.FAILED),
     "cancelled": looked(a_pending(order=ORDER), Status.CANCELLED, "canceled"),
     "rejected": created(a_withdrawal(ORDER), refused(INSUFFICIENT)),
-    "unresolved": park(a_withdrawal(ORDER), Reason(ReasonCode.SEVERAL_CANDIDATES), now=LATER),
+    "unresolved": park(
+        a_withdrawal(ORDER),
+        Reason(ReasonCode.SEVERAL_CANDIDATES),
+        cause=Cause.LOOKUP,
+        now=LATER,
+    ),
     "reversal": looked(
         a_pending(order=ORDER, status=Status.COMPLETED, sequence=4, due_at=None), Status.FAILED
     ),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.core.builders import a_withdrawal, an_entry, an_order, reported
-from worker.core.lookup import Candidates, candidates
+from tests.core.builders import NOW, PATIENCE, a_withdrawal, an_entry, an_order, reported
+from worker.core.lookup import Candidates, candidates, contradiction, days_to_read
 from worker.core.withdrawal import reference_token
 
 if TYPE_CHECKING:
@@ -37,13 +37,17 @@ ALIKE: Final[list[dict[str, Any]]] = [
     {"target_id": None},
     {"created_on": None},
     # The days are told in a zone that nobody knows.
-    *({"created_on": day} for day in (date(2026, 5, 31), date(2026, 6, 2), date(2026, 6, 30))),
+    *({"created_on": day} for day in (date(2026, 5, 31), date(2026, 6, 2), date(2026, 6, 3))),
+    {"party_id": "inv_01"},
 ]
 UNLIKE: Final[list[dict[str, Any]]] = [
     *({"amount": amount} for amount in ("500.01", "50.00", "-500.00", "5000")),
     *({"currency": currency} for currency in ("EUR", "US", "")),
+    {"party_id": "inv_02"},
 ]
 EARLIER: Final[dict[str, Any]] = {"created_on": date(2026, 5, 30)}
+#: A day after the last moment at which a call may have left, and one more.
+LATER: Final[dict[str, Any]] = {"created_on": date(2026, 6, 4)}
 #: What a provider may write otherwise than it was sent, or not at all.
 DOUBTFUL: Final[list[dict[str, Any]]] = [
     *({"amount": amount} for amount in (None, "", "1,000.00", "NaN", "sNaN", "-Infinity", "5 USD")),
@@ -55,7 +59,7 @@ DOUBTFUL: Final[list[dict[str, Any]]] = [
 
 def found(entry: Entry, order: Order = MARKED) -> Candidates:
     """What is found in a list of one entry."""
-    return candidates(a_withdrawal(order), [entry])
+    return candidates(a_withdrawal(order), [entry], window=PATIENCE.window)
 
 
 @pytest.mark.parametrize("changes", ALIKE, ids=str)
@@ -153,7 +157,7 @@ def test_a_fresh_attempt_still_sees_the_one_before() -> None:
     """
     late = a_withdrawal(first_attempt_at=an_order().taken_at.replace(day=30))
 
-    assert OURS == candidates(late, [an_entry()])
+    assert OURS == candidates(late, [an_entry()], window=PATIENCE.window)
 
 
 def test_every_entry_is_weighed_by_itself() -> None:
@@ -167,7 +171,7 @@ def test_every_entry_is_weighed_by_itself() -> None:
         an_entry(reported=reported(withdrawal_id="wd_4")),
     ]
 
-    result = candidates(a_withdrawal(), entries)
+    result = candidates(a_withdrawal(), entries, window=PATIENCE.window)
 
     assert ["wd_2", "wd_4"] == [entry.withdrawal_id for entry in result.ours]
     assert ["wd_1"] == [entry.withdrawal_id for entry in result.lookalikes]
@@ -193,3 +197,81 @@ def test_an_amount_of_another_notation_is_the_same_sum() -> None:
 
     assert OURS == found(an_entry(order, amount="1.1"), order)
     assert LOOKALIKE == found(an_entry(order, amount="1.01"), order)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [(UNMARKED, LOOKALIKE), (MARKED, OURS)],
+    ids=["unmarked", "marked"],
+)
+def test_what_is_younger_than_every_call_needs_a_person(order: Order, expected: Candidates) -> None:
+    """
+    It may be the customer's own, made while nobody looked; only our reference outweighs the day.
+    """
+    text = "rent" if order is UNMARKED else f"rent {TOKEN}"
+
+    assert expected == found(an_entry(text=text, **LATER), order)
+
+
+def test_without_a_first_attempt_no_day_is_too_late() -> None:
+    """
+    What is not known of our calls rules nothing out.
+    """
+    withdrawal = a_withdrawal(UNMARKED, first_attempt_at=None)
+    entry = an_entry(text="rent", **LATER)
+
+    assert OURS == candidates(withdrawal, [entry], window=PATIENCE.window)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, None),
+        ({"text": None}, None),
+        (EARLIER, "it was created before the request was taken in"),
+        ({"amount": "500.01"}, "it has another amount"),
+        ({"currency": "EUR"}, "it has another currency"),
+        ({"party_id": "inv_02"}, "it belongs to another party"),
+        ({"text": FOREIGN}, "it carries the reference of another request"),
+    ],
+    ids=str,
+)
+def test_what_speaks_against_an_entry_is_said(
+    changes: dict[str, Any], sentence: str | None
+) -> None:
+    """
+    A person who points to the wrong withdrawal is told what is wrong with it.
+    """
+    assert sentence == contradiction(MARKED, an_entry(**changes))
+
+
+@pytest.mark.parametrize(
+    ("first_at", "now", "days"),
+    [
+        (NOW, NOW + timedelta(hours=1), (date(2026, 5, 31), date(2026, 6, 2))),
+        (NOW, NOW + timedelta(days=9), (date(2026, 5, 31), date(2026, 6, 11))),
+        (NOW + timedelta(days=5), NOW + timedelta(days=6), (date(2026, 5, 31), date(2026, 6, 8))),
+        (None, NOW + timedelta(hours=1), (date(2026, 5, 31), date(2026, 6, 2))),
+    ],
+    ids=["at once", "after a week", "a fresh attempt", "never begun"],
+)
+def test_the_list_is_read_from_the_intake_to_now(
+    first_at: datetime | None, now: datetime, days: tuple[date, date]
+) -> None:
+    """
+    With a day of slack on either side, since nobody knows the zone of the provider's days.
+    """
+    withdrawal = a_withdrawal(first_attempt_at=first_at)
+
+    assert days == days_to_read(withdrawal, now=now, window=PATIENCE.window)
+
+
+def test_a_clock_that_went_back_hides_no_day() -> None:
+    """
+    Calls left by the old time as well: all days between are read, up to the last possible call.
+    """
+    back = NOW - timedelta(days=3)
+
+    assert (date(2026, 5, 28), date(2026, 6, 3)) == days_to_read(
+        a_withdrawal(), now=back, window=PATIENCE.window
+    )

@@ -188,6 +188,14 @@ def test_an_unfit_id_is_not_replaced() -> None:
     assert MISSING is misread(a_message(message_id="a\x00", headers=headers)).reason
 
 
+@pytest.mark.parametrize("body", [a_body(), b"{}", b"no JSON"], ids=["good", "unfit", "broken"])
+def test_no_answer_goes_to_a_queue_of_our_own(body: bytes) -> None:
+    """
+    Whatever else is wrong with it, its rejection must not come in as a request.
+    """
+    assert misread(a_message(body, reply_to="withdrawals.requests")).context.reply_to is None
+
+
 def test_a_body_of_exactly_the_limit_is_read() -> None:
     """
     64 KiB are allowed, the white space included.

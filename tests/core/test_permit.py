@@ -140,7 +140,7 @@ def test_nobody_makes_a_permit_by_hand() -> None:
     Not even with all the right values.
     """
     with pytest.raises(TypeError, match=r"made by worker\.core\.decide\.permit alone"):
-        Permit("wd-1", "inv_01", b"{}", NOW, object())
+        Permit("wd-1", "inv_01", b"{}", 0, NOW, object())
 
 
 def test_nobody_alters_a_permit() -> None:

@@ -39,7 +39,7 @@ completed       .     .     .     .     .     .     .     r     r     .     .
 cancelled       .     .     .     .     .     .     r     .     r     .     .
 failed          .     .     .     .     .     .     r     r     .     .     .
 rejected        .     .     .     .     .     .     .     .     .     .     .
-unresolved      .     .     .     +     +     +     +     +     +     +     .
+unresolved      +     .     .     +     +     +     +     +     +     +     .
 """
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
-from worker.core.answers import Answer, Entry, Listed, Reported
+from worker.core.answers import Answer, Entry, EntryAnswer, Listed, Refused, Reported
 from worker.core.requests import Identifier, Request
-from worker.core.withdrawal import Status, reference_token
+from worker.core.withdrawal import Reason, ReasonCode, Status, reference_token
 from worker.flows.ports import PublishUnconfirmed
 from worker.ledger.clock import DatabaseClock
 
@@ -114,8 +114,9 @@ class Paid:
 class FakeProvider:
     """Pays what it is asked to, remembers keys for a day, and records every call.
 
-    It tells the truth unless `says` (create), `looks` or `lists` hold something else, which they
-    give out one by one. `takes_references` tells whether a body has room for our reference.
+    It tells the truth unless `says` (create), `looks`, `lists` or `entries` hold something else,
+    which they give out one by one. `takes_references` tells whether a body has room for our
+    reference.
     """
 
     now: Callable[[], datetime]
@@ -125,6 +126,7 @@ class FakeProvider:
     says: deque[Saying] = field(default_factory=deque)
     looks: deque[Answer | Exception] = field(default_factory=deque)
     lists: deque[ListAnswer] = field(default_factory=deque)
+    entries: deque[EntryAnswer] = field(default_factory=deque)
     calls: list[Call] = field(default_factory=list)
     looked: list[str] = field(default_factory=list)
     listings: list[tuple[str, date, date]] = field(default_factory=list)
@@ -170,20 +172,17 @@ class FakeProvider:
         if self.lists:
             return self.lists.popleft()
         return Listed(
-            tuple(
-                Entry(
-                    reported=Reported(paid.withdrawal_id, paid.status, paid.status.value),
-                    amount=paid.amount,
-                    currency="USD",
-                    method="ach",
-                    target_id=None,
-                    text=paid.text,
-                    created_on=paid.at.date(),
-                )
-                for paid in self.paid
-                if paid.party == party_id and paid.is_listed
-            )
+            tuple(_entry(paid) for paid in self.paid if paid.party == party_id and paid.is_listed)
         )
+
+    async def entry(self, party_id: str, withdrawal_id: str) -> EntryAnswer:
+        """Tell all about one withdrawal of a party."""
+        if self.entries:
+            return self.entries.popleft()
+        for paid in self.paid:
+            if (paid.party, paid.withdrawal_id) == (party_id, withdrawal_id):
+                return _entry(paid)
+        return Refused(Reason(ReasonCode.NOT_FOUND))
 
     def _pay(self, permit: Permit) -> Paid:
         for paid in self.paid:
@@ -200,6 +199,18 @@ class FakeProvider:
         )
         self.paid.append(paid)
         return paid
+
+
+def _entry(paid: Paid) -> Entry:
+    return Entry(
+        reported=Reported(paid.withdrawal_id, paid.status, paid.status.value),
+        amount=paid.amount,
+        currency="USD",
+        method="ach",
+        target_id=None,
+        text=paid.text,
+        created_on=paid.at.date(),
+    )
 
 
 class FakeOutbox:

@@ -47,9 +47,9 @@ class FlakyLedger:
         return self._ledger.now()
 
     @property
-    def is_current(self) -> bool:
-        """Whether this worker may act."""
-        return self._ledger.is_current
+    def tenure(self) -> int | None:
+        """In which tenure this worker may act."""
+        return self._ledger.tenure
 
     async def take(
         self, decision: Decision, fingerprint: bytes, made: tuple[Attempt, ...] = ()

@@ -13,8 +13,10 @@ from sqlalchemy import Engine, event
 
 from tests.ledger import second
 from tests.ledger.builders import FINGERPRINT, an_attempt, an_order, moved, taken_in
+from tests.ledger.stories import a_burial
 from worker.core.withdrawal import Status
 from worker.ledger.migrate import migrate
+from worker.ledger.queries import Wanted
 from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
@@ -37,19 +39,19 @@ _FINISHED_ROWS: Final = """
 INSERT INTO withdrawals (
     message_id, fingerprint, idempotency_key, provider, party_id, amount_minor, currency, method,
     body, request, metadata, taken_at, version, status, sequence, withdrawal_id, in_doubt,
-    attempts, empty_lookups, looks, changed_at, finished_at
+    attempts, empty_lookups, looks, changed_at, finished_at, origin, head, seal
 )
 {numbers}
 SELECT 'old-' || n, {bytes}, 'wd-' || n, 'bluum', 'inv', 50000, 'USD', 'ach',
     {bytes}, '{{}}', '{{}}', n, 3, 'completed', 2, 'wd_' || n, false,
-    1, 0, 2, n, n
+    1, 0, 2, n, n, {bytes}, {bytes}, {bytes}
 FROM numbers;
 INSERT INTO events (withdrawal, sequence, event_id, type, body, created_at, published_at)
 SELECT id, 1, message_id, 'withdrawal.received', body, taken_at, taken_at FROM withdrawals;
 INSERT INTO events (withdrawal, sequence, event_id, type, body, created_at, published_at)
 SELECT id, 2, message_id, 'withdrawal.completed', body, taken_at, taken_at FROM withdrawals;
-INSERT INTO transitions (withdrawal, sequence, status, reversal, cause, at)
-SELECT withdrawal, sequence, type, false, 'look', created_at FROM events;
+INSERT INTO transitions (withdrawal, sequence, status, reversal, cause, at, hash)
+SELECT withdrawal, sequence, type, false, 'look', created_at, body FROM events;
 INSERT INTO attempts (withdrawal, number, started_at) SELECT id, 1, taken_at FROM withdrawals;
 ANALYZE;
 """
@@ -139,8 +141,15 @@ async def _everything(ledger: Ledger) -> None:
     await ledger.mark_announced([(h.row, 1) for h in held])
     await ledger.count_unannounced()
     await ledger.count_open()
+    await ledger.note_burial(a_burial("req-1"))
+    await ledger.dead_letter_left(a_burial("req-1").identity, "replayed")
+    await ledger.books_differences()
     await ledger.owned_by_others("bluum", ["wd_5", "wd_6", "new_1"], row=held[0].row)
     await ledger.history("old-99")
+    await ledger.wanted(Wanted(), limit=50)
+    await ledger.wanted(Wanted(statuses=frozenset({Status.UNRESOLVED})), limit=50)
+    ended = frozenset({Status.COMPLETED})
+    await ledger.wanted(Wanted(statuses=ended, since=now, party_id="inv"), limit=50)
     await ledger.check()
 
 

@@ -143,3 +143,33 @@ async def test_a_replica_is_current_while_others_see_it_alive(url: str) -> None:
         again = ledger.is_current
 
     assert [False, True, True, False, True] == [before, at_once, still, no_more, again]
+
+
+async def test_a_gap_in_the_signs_of_life_ends_a_tenure(url: str) -> None:
+    """
+    What a replica held before the gap it may not act on, also once it gives signs of life again.
+
+    Signs of life in time leave no gap, however many there were.
+    """
+    steady = Steady()
+    async with open_ledger(url, clock=DatabaseClock(steady=steady)) as ledger:
+        before = ledger.tenure
+        await ledger.heartbeat()
+        held = await take(ledger, "held")
+        for _ in range(5):
+            steady.seconds += _LIFETIME - HEARTBEAT.total_seconds() - 1
+            await ledger.heartbeat()
+        after_many = ledger.tenure
+
+        steady.seconds += _LIFETIME - HEARTBEAT.total_seconds() + 1
+        in_the_gap = ledger.tenure
+        await ledger.heartbeat()
+        after_it = ledger.tenure
+        recorded = await ledger.record(held, due(held, ledger.now()))
+        [claimed] = await ledger.claim_due(1, busy=())
+
+    assert [None, 1, None, 2] == [before, after_many, in_the_gap, after_it]
+    assert 1 == held.tenure
+    assert recorded is not None
+    assert 2 == recorded.tenure
+    assert 2 == claimed.tenure

@@ -56,10 +56,11 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Canned:
-    """The server: where it is, and all that it heard so far."""
+    """The server: where it is, all that it heard so far, and what it answers, in turn."""
 
     base_url: str
     heard: list[Heard]
+    answers: tuple[Answer, ...]
 
 
 @asynccontextmanager
@@ -85,7 +86,7 @@ async def canned(*answers: Answer) -> AsyncIterator[Canned]:
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield Canned(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", heard)
+        yield Canned(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", heard, answers)
     finally:
         await runner.cleanup()
 

@@ -66,6 +66,7 @@ class Options:
     rate: float = FAST
     timeout: timedelta = PATIENT
     clock: Clock = field(default_factory=Clock)
+    tenure: Callable[[], int | None] = lambda: 0
     waited: Callable[[str, float], None] = lambda _operation, _seconds: None
     observe: Callable[[str, str, float], None] = lambda _operation, _outcome, _seconds: None
 
@@ -138,7 +139,12 @@ async def open_bluum(
         observe=options.observe,
     )
     async with line:
-        yield Bluum(line, reference_in_description=reference, now=options.clock)
+        yield Bluum(
+            line,
+            reference_in_description=reference,
+            now=options.clock,
+            tenure=options.tenure,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.providers.canned import Raw, Said, canned
 from tests.providers.stages import Options, bluum_company, open_bluum
-from worker.core.answers import Denied, Entry, Listed, Refused, Reported, Throttled, Unclear
+from worker.core.answers import Denied, Entry, Listed, Refused, Reported, Throttled, Trace, Unclear
 from worker.core.withdrawal import Status
 from worker.providers.bluum import PAGE, PAGES_LIMIT
 from worker.simulator.bluum_withdrawal import Instruction, Method
@@ -252,7 +252,7 @@ async def test_an_entry_that_cannot_be_read_makes_the_list_unclear(entry: object
     """
     answer, _ = await listed(a_page(an_entry(2), entry, an_entry(3)))
 
-    assert Unclear("unusable_body") == answer
+    assert Unclear("unusable_body", trace=Trace(200)) == answer
 
 
 @pytest.mark.parametrize(

@@ -60,47 +60,124 @@ async def opened(
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (None, None),
         ("", None),
         ("soon", None),
         ("-1", None),
-        ("1.5", None),
+        ("+1", None),
         ("1e3", None),
+        (".5", None),
+        ("1.", None),
+        ("0x10", None),
         ("٣٠", None),
         ("³", None),
-        ("1, 2", None),
+        ("1 2", None),
+        ("1, soon", None),
         ("0", timedelta(0)),
+        ("0.0", timedelta(0)),
         ("1", SECOND),
+        ("0.001", SECOND),
+        ("1.5", 2 * SECOND),
+        ("1.0", SECOND),
         (" 30 ", 30 * SECOND),
+        ("1, 30", 30 * SECOND),
         ("0000000000000030", 30 * SECOND),
+        ("3599", 3599 * SECOND),
         ("3600", RETRY_AFTER_LIMIT),
         ("3601", RETRY_AFTER_LIMIT),
         ("9" * 30, RETRY_AFTER_LIMIT),
         ("9" * 5000, RETRY_AFTER_LIMIT),
-        (format_datetime(NOW + 90 * SECOND, usegmt=True), 90 * SECOND),
+        # The three forms of RFC 9110, section 5.6.7.
+        ("Mon, 01 Jun 2026 10:01:30 GMT", 90 * SECOND),
+        ("Monday, 01-Jun-26 10:01:30 GMT", 90 * SECOND),
+        ("Mon Jun  1 10:01:30 2026", 90 * SECOND),
         ("Mon, 01 Jun 2026 12:01:30 +0200", 90 * SECOND),
         ("Mon, 01 Jun 2026 10:01:30 -0000", 90 * SECOND),
-        ("Mon Jun  1 10:01:30 2026", 90 * SECOND),
-        (format_datetime(NOW - 90 * SECOND, usegmt=True), timedelta(0)),
+        ("Mon, 01 Jun 2026 09:58:30 GMT", timedelta(0)),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", timedelta(0)),
+        ("Sun Nov  6 08:49:37 1994", timedelta(0)),
         ("Fri, 31 Dec 9999 23:59:59 GMT", RETRY_AFTER_LIMIT),
         ("Mon, 01 Jan 0001 00:00:00 GMT", timedelta(0)),
         ("Mon, 99 Jun 2026 10:01:30 GMT", None),
         ("Mon, 01 Jun 99999999999999999999 10:01:30 GMT", None),
+        ("2026-06-01T10:01:30Z", None),
+        ("Mon, 01 Jun 2026 10:01:30 GMT, Mon, 01 Jun 2026 10:02:30 GMT", 90 * SECOND),
     ],
 )
-def test_retry_after_is_read(value: str | None, expected: timedelta | None) -> None:
+def test_retry_after_is_read(value: str, expected: timedelta | None) -> None:
     """
     Seconds or a date, never negative, an hour at the most; what is neither is nothing.
     """
-    assert expected == retry_after(value, now=NOW)
+    assert expected == retry_after([value], answered_at=None, now=NOW)
 
 
-@given(st.text() | st.lists(st.sampled_from(PARTS)).map(" ".join))
-def test_no_header_breaks_the_reading(value: str) -> None:
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], None),
+        (["soon", "later"], None),
+        (["7", "30"], 30 * SECOND),
+        (["30", "7"], 30 * SECOND),
+        (["soon", "7"], 7 * SECOND),
+        (["-1", "7"], 7 * SECOND),
+        (["7", "Mon, 01 Jun 2026 10:01:30 GMT"], 90 * SECOND),
+        (["7", "Mon, 01 Jun 2026 09:58:30 GMT"], 7 * SECOND),
+        (["7", "99999"], RETRY_AFTER_LIMIT),
+    ],
+    ids=repr,
+)
+def test_of_several_waits_the_longest_holds(values: list[str], expected: timedelta | None) -> None:
+    """
+    A header that came twice is not taken for none; waiting longer harms nobody.
+    """
+    assert expected == retry_after(values, answered_at=None, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("answered_at", "expected"),
+    [
+        # The server's clock is a day behind ours, or ahead of it: its own two moments count.
+        ("Sun, 31 May 2026 10:00:00 GMT", RETRY_AFTER_LIMIT),
+        ("Mon, 01 Jun 2026 10:01:00 GMT", 30 * SECOND),
+        ("Monday, 01-Jun-26 10:01:00 GMT", 30 * SECOND),
+        ("Mon Jun  1 10:01:00 2026", 30 * SECOND),
+        ("Tue, 02 Jun 2026 10:00:00 GMT", timedelta(0)),
+        # Without a moment of its own, our clock has to do.
+        (None, 90 * SECOND),
+        ("", 90 * SECOND),
+        ("yesterday", 90 * SECOND),
+        ("Mon, 01 Jun 99999999999999999999 10:00:00 GMT", 90 * SECOND),
+    ],
+    ids=repr,
+)
+def test_a_date_is_compared_with_the_answers_own(
+    answered_at: str | None, expected: timedelta
+) -> None:
+    """
+    Both are the server's clock, so the wait is right even where ours is wrong.
+    """
+    values = ["Mon, 01 Jun 2026 10:01:30 GMT"]
+
+    assert expected == retry_after(values, answered_at=answered_at, now=NOW)
+
+
+def test_seconds_need_no_clock() -> None:
+    """
+    Only a date is compared with anything.
+    """
+    answered_at = "Fri, 31 Dec 9999 23:59:59 GMT"
+
+    assert 7 * SECOND == retry_after(["7"], answered_at=answered_at, now=NOW)
+
+
+HEADERS = st.text() | st.lists(st.sampled_from(PARTS)).map(" ".join)
+
+
+@given(st.lists(HEADERS, max_size=3), st.none() | HEADERS)
+def test_no_header_breaks_the_reading(values: list[str], answered_at: str | None) -> None:
     """
     Whatever a server sends, the wait lies within its bounds.
     """
-    wait = retry_after(value, now=NOW)
+    wait = retry_after(values, answered_at=answered_at, now=NOW)
 
     assert wait is None or timedelta(0) <= wait <= RETRY_AFTER_LIMIT
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.providers.builders import NOW
+from tests.providers.builders import NOW, PATIENCE
 from tests.providers.canned import Drip, Raw, Said, canned
 from tests.providers.stages import ROWS, Options, Row, until
 from worker.core.answers import (
@@ -108,7 +108,7 @@ async def test_silence_is_unclear_and_the_list_tells(row: Row, fault: Fault) -> 
 
     assert isinstance(answer, Unclear)
     assert isinstance(found, Listed)
-    assert effects == len(candidates(held.withdrawal, found.entries).ours)
+    assert effects == len(candidates(held.withdrawal, found.entries, window=PATIENCE.window).ours)
 
 
 @pytest.mark.parametrize("fault", Fault)
@@ -277,5 +277,5 @@ async def test_a_list_tells_all_and_only_of_the_party(row: Row) -> None:
 
     assert isinstance(mine, Listed)
     assert ["1.00", "2.00", "3.00"] == sorted(entry.amount or "" for entry in mine.entries)
-    assert 1 == len(candidates(held.withdrawal, mine.entries).ours)
+    assert 1 == len(candidates(held.withdrawal, mine.entries, window=PATIENCE.window).ours)
     assert Listed(()) == empty

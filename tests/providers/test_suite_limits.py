@@ -7,12 +7,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from tests.providers.builders import NOW, PATIENCE, Clock
+from tests.providers.builders import NOW, PATIENCE, Clock, a_permit
 from tests.providers.canned import Raw, Said, canned
 from tests.providers.stages import ROWS, Options, Row, until
 from worker.core.answers import Denied, Refused, Reported, Throttled, Unclear
@@ -68,7 +69,14 @@ async def test_create_takes_a_permit_and_nothing_else(row: Row) -> None:
 
     assert ["permit"] == list(parameters)
     with pytest.raises(TypeError, match=r"made by .*\.permit alone"):
-        Permit(permit.idempotency_key, "inv_01", permit.body, permit.valid_until, object())
+        Permit(
+            permit.idempotency_key,
+            "inv_01",
+            permit.body,
+            permit.tenure,
+            permit.valid_until,
+            object(),
+        )
 
 
 async def test_a_body_is_composed_once_and_for_all(row: Row) -> None:
@@ -198,6 +206,29 @@ async def test_a_permit_that_has_run_out_is_worth_nothing(row: Row) -> None:
     assert Throttled(timedelta(0)) == too_late
     assert 0 == heard
     assert isinstance(in_time, Reported)
+
+
+async def test_a_permit_of_a_worker_that_was_taken_for_dead_is_worth_nothing(row: Row) -> None:
+    """
+    Another one may have taken over while it waited for its turn: nothing leaves, nor later, when
+    it gives signs of life again. A permit for what it has owned since then is good.
+    """
+    tenures: list[int | None] = [2, None, 1]
+
+    def a_while_passes(_operation: str, _seconds: float) -> None:
+        if len(tenures) > 1:
+            tenures.pop()
+
+    async with row.staged(Options(waited=a_while_passes, tenure=lambda: tenures[-1])) as stage:
+        permit = a_permit(replace(stage.held(), tenure=1))
+        answers = [await stage.provider.create(permit) for _ in range(2)]
+        heard = stage.company.heard()
+        fresh = a_permit(replace(stage.held("req-2"), tenure=2))
+        answer = await stage.provider.create(fresh)
+
+    assert [Throttled(timedelta(0))] * 2 == answers
+    assert 0 == heard
+    assert isinstance(answer, Reported)
 
 
 async def test_a_permit_that_runs_out_while_waiting_is_worth_nothing(row: Row) -> None:

@@ -100,6 +100,10 @@ class AtWork:
             await asyncio.shield(self.running)
 
 
+async def nobody_counts(_envelope: Envelope, _reason: DeadReason) -> None:
+    """Keep no books."""
+
+
 @asynccontextmanager
 async def publishing(broker: Broker, reports: Reports | None = None) -> AsyncIterator[Publisher]:
     """Run a publisher."""
@@ -123,6 +127,7 @@ async def at_work(
     prefetch: int = 20,
     declare: bool = True,
     check_every: timedelta = CHECK_EVERY,
+    note_burial: Callable[[Envelope, DeadReason], Awaitable[None]] = nobody_counts,
 ) -> AsyncIterator[AtWork]:
     """Run a consumer and its publisher; in the end both are stopped, in order."""
     if isinstance(broker, str):
@@ -139,6 +144,7 @@ async def at_work(
             declare=declare,
             handle=desk,
             report=consuming,
+            note_burial=note_burial,
             buried=buried.append,
             check_every=check_every,
         )

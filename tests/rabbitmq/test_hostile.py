@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from aiormq.exceptions import AMQPConnectionError
+from aiormq.exceptions import AMQPConnectionError, AMQPError
 
 from tests.rabbitmq.at_work import at_work
+from tests.rabbitmq.hostile_messages import MESSAGES, REFUSED_BY_BROKER
 from tests.rabbitmq.upstream import upstream
 from tests.rabbitmq.wire import long, moment, pairs, properties, short, table, text
 from worker.core.messages import DeadReason
@@ -21,6 +22,7 @@ from worker.rabbitmq.properties import put_together, take_apart
 from worker.rabbitmq.topology import REQUESTS
 
 if TYPE_CHECKING:
+    from tests.rabbitmq.hostile_messages import Hostile
     from tests.rabbitmq.upstream import Found
     from worker.core.messages import Envelope
 
@@ -213,6 +215,23 @@ async def test_a_header_of_a_megabyte_never_gets_in(rabbitmq_vhost: str) -> None
         assert GOOD == (await work.desk.next()).body
 
 
+@pytest.mark.parametrize("message", REFUSED_BY_BROKER, ids=lambda message: message.name)
+async def test_what_the_broker_refuses_never_gets_in(rabbitmq_vhost: str, message: Hostile) -> None:
+    """
+    It drops the channel or the connection of whoever sends it, and nobody else's.
+    """
+    async with at_work(rabbitmq_vhost) as work:
+        await work.consuming.until(holds=True)
+        async with upstream(rabbitmq_vhost) as service:
+            with pytest.raises(AMQPError):
+                await service.publish(message.body, message.encoded)
+        async with upstream(rabbitmq_vhost) as service:
+            await service.publish(GOOD)
+
+        assert GOOD == (await work.desk.next()).body
+        assert [(True, "connected")] == work.publishing.all
+
+
 async def test_a_body_of_many_frames_is_buried_whole(rabbitmq_vhost: str) -> None:
     """
     Too large for us is not too large for the dead letters.
@@ -263,3 +282,14 @@ async def test_hostile_messages_among_good_ones_stop_nobody(rabbitmq_vhost: str)
     assert {BAD} == {letter.body for letter in letters}
     assert [] == rest
     assert 1 == [holds for holds, _ in work.consuming.all].count(True)
+
+
+def test_there_are_many_and_each_has_a_name() -> None:
+    """
+    A name, and an id and a body, belong to one message each: an outcome can be told whose it is.
+    """
+    names = {message.name for message in MESSAGES}
+    contents = {(message.encoded, message.body) for message in MESSAGES}
+
+    assert len(MESSAGES) == len(names) == len(contents)
+    assert len(MESSAGES) > 150

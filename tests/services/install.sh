@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs of RabbitMQ, PostgreSQL and Prometheus (promtool) where they are missing; the
-# tests start them themselves. Starts no service, and touches none that is there.
+# Installs the programs of RabbitMQ, PostgreSQL and Prometheus (promtool), and debootstrap, where they
+# are missing; the tests start them themselves. Starts no service, and touches none that is there.
 set -euo pipefail
 
 have() { # whether one of these paths, or the program of that name, can be run
@@ -16,6 +16,8 @@ have rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server \
 have initdb /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb \
   /{opt/homebrew,usr/local}/opt/postgresql@*/bin/initdb || missing+=(postgresql)
 have promtool || missing+=(prometheus)
+# RabbitMQ 4.0 is installed with it, into a folder; see rabbitmq4.sh.
+! command -v apt-get >/dev/null || have debootstrap /usr/sbin/debootstrap || missing+=(debootstrap)
 ((${#missing[@]})) || exit 0
 
 if ! command -v apt-get >/dev/null; then

@@ -102,6 +102,13 @@ def test_free_ports_are_free_and_differ() -> None:
     assert 5 == len(set(free_ports(5)))
 
 
+def test_free_ports_stay_free_while_a_program_is_restarted() -> None:
+    """
+    None is among those that the system gives to outgoing connections.
+    """
+    assert max(free_ports(200)) < 32_768
+
+
 async def _publish(url: str, body: bytes) -> None:
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel()

@@ -14,6 +14,7 @@ import typer
 
 from config.logging import configure_logging
 from worker.app import broker_of, open_providers
+from worker.cli.books import check_books
 from worker.cli.settings import FAILED, settings_or_exit
 from worker.flows.ports import LedgerUnavailable
 from worker.ledger.engine import is_sqlite
@@ -37,12 +38,24 @@ class Finding:
 
 def check(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, for scripts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON, for scripts.")] = False,
+    books: Annotated[
+        bool,
+        typer.Option(
+            "--books",
+            help="Recompute the books instead: is every request somewhere, was any row altered?",
+        ),
+    ] = False,
 ) -> None:
     """Check that the worker could do its work from here. Changes nothing anywhere.
 
-    Exit codes: 0 all is well, 1 something is not, 2 the settings cannot be used.
+    With --books it goes through the whole ledger instead, beside running workers. Exit codes: 0 all
+    is well, 1 something is not, 2 the settings cannot be used.
     """
+    if books:
+        settings = settings_or_exit(need_provider=False)
+        check_books(settings.ledger.url.get_secret_value(), as_json=as_json)
+        return
     settings = settings_or_exit()
     configure_logging("CRITICAL", "console")
     findings = asyncio.run(_findings(settings))
@@ -100,7 +113,14 @@ async def _credentials(settings: Settings) -> list[Finding]:
     findings = []
     async with AsyncExitStack() as stack:
         metrics = Metrics(version=version("withdrawals-worker"))
-        providers = await open_providers(settings, metrics, stack, now=lambda: datetime.now(UTC))
+        providers = await open_providers(
+            settings,
+            metrics,
+            stack,
+            now=lambda: datetime.now(UTC),
+            # Nothing is created here.
+            tenure=lambda: None,
+        )
         for name, provider in providers.items():
             prefix = f"WORKER_{name.upper()}__"
             accepted = await provider.try_credentials()

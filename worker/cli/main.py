@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from worker.cli import check, demo, run, show, submit
+from worker.cli import check, demo, resolve, run, show, submit
+from worker.cli.dead_letters import dead_letters
+from worker.cli.list import list_
 from worker.cli.simulate import simulate
 
 app = typer.Typer(
@@ -20,6 +22,9 @@ app.command()(check.check)
 app.command()(run.migrate)
 app.command()(submit.submit)
 app.command()(show.show)
+app.command("list")(list_)
+app.command()(resolve.resolve)
+app.add_typer(dead_letters)
 app.add_typer(simulate)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from worker.ledger.store import History
 
 _TIMES = frozenset({"started_at", "ended_at", "at", "created_at", "published_at"})
+#: What there may be several of, and the column that a line of it begins with.
+_RECORDS = {"attempts": "number", "transitions": "sequence", "events": "sequence"}
 
 
 def show(
@@ -40,11 +42,11 @@ def show(
     if history is None:
         typer.echo(f"no request with the message id {message_id} is in the ledger", err=True)
         raise typer.Exit(FAILED)
-    document = _document(history)
+    document = document_of(history)
     if as_json:
         typer.echo(json.dumps(document, indent=2))
     else:
-        _print(document)
+        print_document(document)
 
 
 async def _history(url: str, message_id: str) -> History | None:
@@ -56,7 +58,8 @@ async def _history(url: str, message_id: str) -> History | None:
         await ledger.close()
 
 
-def _document(history: History) -> dict[str, Any]:
+def document_of(history: History) -> dict[str, Any]:
+    """Return all that is known of a request as a JSON document; nothing of it is secret."""
     withdrawal = history.held.withdrawal
     order = withdrawal.order
     reason = withdrawal.reason
@@ -98,21 +101,20 @@ def _written(at: datetime | None) -> str | None:
     return None if at is None else moment(at)
 
 
-def _print(document: Mapping[str, Any]) -> None:
+def print_document(
+    document: Mapping[str, Any], *, records: Iterable[str] = _RECORDS, err: bool = False
+) -> None:
     """Print facts as two columns and each record as one line; what is empty is left out."""
     for name, value in document.items():
         if not isinstance(value, list):
-            typer.echo(f"{name.replace('_', ' '):18} {'-' if value is None else value}")
-    for name, first in (
-        ("attempts", "number"),
-        ("transitions", "sequence"),
-        ("events", "sequence"),
-    ):
-        typer.echo(f"\n{name}" if document[name] else f"\nno {name}")
+            typer.echo(f"{name.replace('_', ' '):18} {'-' if value is None else value}", err=err)
+    for name in records:
+        first = _RECORDS[name]
+        typer.echo(f"\n{name}" if document[name] else f"\nno {name}", err=err)
         for row in document[name]:
             words = [
                 f"{column}={value}"
                 for column, value in row.items()
                 if column != first and value not in {None, False}
             ]
-            typer.echo(f"  {row[first]:>3}  {'  '.join(words)}")
+            typer.echo(f"  {row[first]:>3}  {'  '.join(words)}", err=err)

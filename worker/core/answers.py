@@ -106,6 +106,7 @@ class Entry:
     target_id: str | None = field(repr=False)
     text: str | None = field(repr=False)
     created_on: date | None = None
+    party_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,5 +122,7 @@ class Attempt:
 
 #: What a create call, a look (get) or a cancellation may be answered with.
 Answer = Reported | Refused | Conflicted | Unclear | Throttled | Denied
+#: What may be answered to a call for one withdrawal with all by which it is recognised.
+EntryAnswer = Entry | Refused | Conflicted | Unclear | Throttled | Denied
 #: What a look through the list may be answered with.
 ListAnswer = Listed | Refused | Unclear | Throttled | Denied

@@ -44,6 +44,13 @@ if TYPE_CHECKING:
 #: The first may come right after the last call left: one delay is for that call still to execute,
 #: another for the list to show it.
 EMPTY_LOOKUPS_NEEDED: Final = 3
+#: A list that could not be read so often in a row, and still cannot be so long after the provider
+#: has forgotten the key, is left to a person. Both: a worker that was off for days begins to look.
+LOOKUPS_IN_VAIN_MAX: Final = 20
+LOOKUPS_GIVEN_UP_AFTER: Final = timedelta(hours=24)
+#: A request without a time limit of its own is not begun anew by itself when it is older: about ten
+#: rounds of calls, in none of which the provider did what it was asked or said why not.
+FRESH_ATTEMPTS_END_AFTER: Final = timedelta(days=10)
 
 _WHY_ENDED: Final = {
     Status.FAILED: ReasonCode.FAILED_AT_PROVIDER,
@@ -59,11 +66,16 @@ class Cause(StrEnum):
     LOOK = "look"
     LOOKUP = "lookup"
     EXPIRY = "expiry"
+    RULING = "ruling"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that happened to a withdrawal and has to be told: it becomes one event."""
+    """One thing that happened to a withdrawal and has to be told: it becomes one event.
+
+    `operator` is the person who ruled so, if one did, and `note` are that person's words. They may
+    hold personal data: they stay in the ledger and are in no event.
+    """
 
     sequence: int
     status: Status
@@ -73,6 +85,8 @@ class Change:
     provider_status: str | None
     cause: Cause
     at: datetime
+    operator: str | None = None
+    note: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +111,29 @@ class Step(StrEnum):
 class Held:
     """A withdrawal as the ledger committed it: its row, and the version that a change builds on.
 
-    Only a ledger makes these. Holding one is the proof that what it says is durable.
+    Only a ledger makes these. Holding one is the proof that what it says is durable. `tenure` is
+    the worker's, at the time of the commit: a number that changes when others may have taken the
+    worker for dead, and the withdrawal from it (0: nobody's).
     """
 
     row: int
     version: int
     withdrawal: Withdrawal
+    tenure: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
     """The right to send one create call, until `valid_until`. Made by `permit` alone.
 
-    It carries all that the call may use: the key and the exact bytes that were committed.
+    It carries all that the call may use: the key and the exact bytes that were committed. It ends
+    with the `tenure` in which they were: a worker that was taken for dead since must not use it.
     """
 
     idempotency_key: str
     party_id: str
     body: bytes = field(repr=False)
+    tenure: int
     valid_until: datetime
     made_by: InitVar[object]
 
@@ -131,7 +150,7 @@ _PERMITS: Final = object()
 def take_in(withdrawal: Withdrawal, *, now: datetime) -> Decision:
     """Begin the life of a request: `received`, with its first create call intended at `now`."""
     begun = replace(_intended(withdrawal, now=now), due_at=now)
-    return _move(withdrawal, begun, cause=Cause.INTAKE, now=now)
+    return move(withdrawal, begun, cause=Cause.INTAKE, now=now)
 
 
 def refuse_at_the_door(withdrawal: Withdrawal, reason: Reason, *, now: datetime) -> Decision:
@@ -145,7 +164,7 @@ def next_step(withdrawal: Withdrawal, *, now: datetime, patience: Patience) -> S
         return Step.REST
     if withdrawal.withdrawal_id is not None:
         return Step.LOOK
-    too_late = _is_too_late(withdrawal, now=now)
+    too_late = is_too_late(withdrawal, now=now)
     if not withdrawal.in_doubt:
         return Step.EXPIRE if too_late else Step.CREATE
     if too_late or withdrawal.held_refusal is not None:
@@ -174,7 +193,9 @@ def permit(held: Held, *, now: datetime, patience: Patience) -> Permit | None:
     valid_until = first_at + patience.window
     if order.not_after is not None:
         valid_until = min(valid_until, order.not_after)
-    return Permit(order.idempotency_key, order.party_id, order.body, valid_until, _PERMITS)
+    return Permit(
+        order.idempotency_key, order.party_id, order.body, held.tenure, valid_until, _PERMITS
+    )
 
 
 def expire(withdrawal: Withdrawal, *, now: datetime) -> Decision:
@@ -242,40 +263,97 @@ def decide_lookup(
     `found` are the entries that can be this withdrawal and belong to no other row. Exactly one is
     adopted, several (or likeness alone) need a person, none counts only when it was none three
     times, a settling delay apart. A refused or failed look-up is never final; but one that is still
-    refused when the key is forgotten will be so for ever, and a person has to be told.
+    refused when the key is forgotten will be so for ever, and one that stays silent long after that
+    perhaps too: a person has to be told. Our credentials are no reason: those have to be mended.
     """
     remembered = _is_remembered(withdrawal, now=now, patience=patience)
     if isinstance(answer, Refused) and not remembered:
         reason = Reason(ReasonCode.OUTCOME_UNKNOWN, answer.reason.provider_code)
-        return park(withdrawal, reason, now=now)
+        return park(withdrawal, reason, cause=Cause.LOOKUP, now=now)
     if not isinstance(answer, Listed):
-        return _look_again(withdrawal, answer, now=now, patience=patience, chance=chance)
+        again = _look_again(withdrawal, answer, now=now, patience=patience, chance=chance)
+        in_vain = _is_in_vain(again.withdrawal, now=now, patience=patience)
+        if isinstance(answer, Denied) or not in_vain:
+            return again
+        reason = Reason(ReasonCode.OUTCOME_UNKNOWN)
+        return park(again.withdrawal, reason, cause=Cause.LOOKUP, now=now)
     if len(found.ours) == 1:
         ours = found.ours[0]
         return _follow(withdrawal, ours, Cause.LOOKUP, now=now, patience=patience, chance=chance)
     if found.ids:
-        return park(withdrawal, Reason(ReasonCode.SEVERAL_CANDIDATES), now=now)
+        reason = Reason(ReasonCode.SEVERAL_CANDIDATES)
+        return park(withdrawal, reason, cause=Cause.LOOKUP, now=now)
     return _found_nothing(withdrawal, now=now, patience=patience)
 
 
-def park(withdrawal: Withdrawal, reason: Reason, *, now: datetime) -> Decision:
+def park(withdrawal: Withdrawal, reason: Reason, *, cause: Cause, now: datetime) -> Decision:
     """Leave a withdrawal to a person: `unresolved`, and nothing more is done by itself."""
     parked = replace(withdrawal, status=Status.UNRESOLVED, reason=reason)
-    return _move(withdrawal, parked, cause=Cause.LOOKUP, now=now)
+    return move(withdrawal, parked, cause=cause, now=now)
+
+
+def move(
+    before: Withdrawal,
+    after: Withdrawal,
+    *,
+    cause: Cause,
+    now: datetime,
+    operator: str | None = None,
+    note: str | None = None,
+) -> Decision:
+    """Take a step that the table allows, and say so under the next sequence number.
+
+    A move that the table does not allow moves nothing. `operator` and `note` are those of the
+    person who ruled so, if one did.
+    """
+    is_first = before.sequence == 0
+    if not is_first and after.status not in MOVES[before.status]:
+        return Decision(before)
+    due_at = None if after.is_at_rest else after.due_at
+    moved = replace(after, sequence=before.sequence + 1, changed_at=now, due_at=due_at)
+    change = Change(
+        sequence=moved.sequence,
+        status=moved.status,
+        previous=None if is_first else before.status,
+        reversal=not is_first and is_reversal(before.status, moved.status),
+        reason=moved.reason,
+        provider_status=moved.provider_status,
+        cause=cause,
+        at=now,
+        operator=operator,
+        note=note,
+    )
+    return Decision(moved, (change,))
+
+
+def why_ended(status: Status, reported: Reported) -> Reason | None:
+    """Say why a status at the provider ended a withdrawal badly; None when it did not."""
+    code = _WHY_ENDED.get(status)
+    return None if code is None else Reason(code, reported.trace.provider_code)
+
+
+def is_too_late(withdrawal: Withdrawal, *, now: datetime) -> bool:
+    """Tell whether the request's own time limit has passed."""
+    not_after = withdrawal.order.not_after
+    return not_after is not None and now > not_after
 
 
 def _found_nothing(withdrawal: Withdrawal, *, now: datetime, patience: Patience) -> Decision:
-    seen = replace(withdrawal, empty_lookups=withdrawal.empty_lookups + 1)
+    # The list was read: those that could not be read before it no longer count.
+    seen = replace(withdrawal, empty_lookups=withdrawal.empty_lookups + 1, looks=0)
     if seen.empty_lookups < EMPTY_LOOKUPS_NEEDED or seen.is_at_rest:
         return _later(seen, patience.settling, now=now)
     refusal = seen.held_refusal
     if refusal is not None and refusal.code is ReasonCode.OUTCOME_UNKNOWN:
         # The provider says that it knows the key, yet lists nothing: only a person can tell.
-        return park(seen, refusal, now=now)
+        return park(seen, refusal, cause=Cause.LOOKUP, now=now)
     if refusal is not None:
         return _end(seen, refusal, cause=Cause.LOOKUP, now=now)
-    if _is_too_late(seen, now=now):
+    if is_too_late(seen, now=now):
         return _end(seen, Reason(ReasonCode.EXPIRED), cause=Cause.LOOKUP, now=now)
+    order = seen.order
+    if order.not_after is None and now >= order.taken_at + FRESH_ATTEMPTS_END_AFTER:
+        return park(seen, Reason(ReasonCode.OUTCOME_UNKNOWN), cause=Cause.LOOKUP, now=now)
     # It never arrived, and the provider has forgotten the key: a fresh attempt begins at once.
     return Decision(replace(seen, in_doubt=False, first_attempt_at=None, due_at=now))
 
@@ -304,15 +382,14 @@ def _follow(
     status = reported.status
     if status is None or status not in MOVES[withdrawal.status]:
         return _look_again(known, reported, now=now, patience=patience, chance=chance)
-    code = _WHY_ENDED.get(status)
     moved = replace(
         known,
         status=status,
-        reason=None if code is None else Reason(code, reported.trace.provider_code),
+        reason=why_ended(status, reported),
         looks=1,
         due_at=now + patience.looks.delay(0, chance=chance),
     )
-    return _move(withdrawal, moved, cause=cause, now=now)
+    return move(withdrawal, moved, cause=cause, now=now)
 
 
 def _look_again(
@@ -343,30 +420,7 @@ def _end(withdrawal: Withdrawal, reason: Reason, *, cause: Cause, now: datetime)
     ended = replace(
         withdrawal, status=Status.REJECTED, reason=reason, in_doubt=False, held_refusal=None
     )
-    return _move(withdrawal, ended, cause=cause, now=now)
-
-
-def _move(before: Withdrawal, after: Withdrawal, *, cause: Cause, now: datetime) -> Decision:
-    """Take a step that the table allows, and say so under the next sequence number.
-
-    A move that the table does not allow moves nothing.
-    """
-    is_first = before.sequence == 0
-    if not is_first and after.status not in MOVES[before.status]:
-        return Decision(before)
-    due_at = None if after.is_at_rest else after.due_at
-    moved = replace(after, sequence=before.sequence + 1, changed_at=now, due_at=due_at)
-    change = Change(
-        sequence=moved.sequence,
-        status=moved.status,
-        previous=None if is_first else before.status,
-        reversal=not is_first and is_reversal(before.status, moved.status),
-        reason=moved.reason,
-        provider_status=moved.provider_status,
-        cause=cause,
-        at=now,
-    )
-    return Decision(moved, (change,))
+    return move(withdrawal, ended, cause=cause, now=now)
 
 
 def _later(withdrawal: Withdrawal, wait: timedelta, *, now: datetime) -> Decision:
@@ -381,9 +435,11 @@ def _intended(withdrawal: Withdrawal, *, now: datetime) -> Withdrawal:
     return replace(begun, in_doubt=True, first_attempt_at=now)
 
 
-def _is_too_late(withdrawal: Withdrawal, *, now: datetime) -> bool:
-    not_after = withdrawal.order.not_after
-    return not_after is not None and now > not_after
+def _is_in_vain(withdrawal: Withdrawal, *, now: datetime, patience: Patience) -> bool:
+    """Tell whether the list could not be read so often, and for so long, that it will not be."""
+    first_at = withdrawal.first_attempt_at or withdrawal.order.taken_at
+    given_up_at = first_at + patience.window + LOOKUPS_GIVEN_UP_AFTER
+    return withdrawal.looks >= LOOKUPS_IN_VAIN_MAX and now >= given_up_at
 
 
 def _is_remembered(withdrawal: Withdrawal, *, now: datetime, patience: Patience) -> bool:

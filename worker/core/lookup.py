@@ -15,6 +15,7 @@ from worker.core.withdrawal import reference_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import date, datetime
 
     from worker.core.answers import Entry, Reported
     from worker.core.withdrawal import Order, Withdrawal
@@ -48,38 +49,90 @@ class Candidates:
         return frozenset(found.withdrawal_id for found in (*self.ours, *self.lookalikes))
 
 
-def candidates(withdrawal: Withdrawal, entries: Iterable[Entry]) -> Candidates:
-    """Find the entries that can be this withdrawal, by reference or by everything else."""
+def days_to_read(withdrawal: Withdrawal, *, now: datetime, window: timedelta) -> tuple[date, date]:
+    """Return the first and the last day on which the provider may have listed the withdrawal.
+
+    From the day it was taken in, since a fresh attempt does not undo what an earlier one did, to
+    now; with a day of slack on either side. `window` is for how long after the first attempt calls
+    may leave. A clock that went back must not hide what was created by its old time.
+    """
+    first_at = withdrawal.first_attempt_at
+    latest = now if first_at is None or now >= first_at else first_at + window
+    earliest = min(withdrawal.order.taken_at, now)
+    return (earliest - _DATE_SLACK).date(), (latest + _DATE_SLACK).date()
+
+
+def candidates(
+    withdrawal: Withdrawal, entries: Iterable[Entry], *, window: timedelta
+) -> Candidates:
+    """Find the entries that can be this withdrawal, by reference or by everything else.
+
+    `window` is for how long after the first attempt calls may have left.
+    """
     order = withdrawal.order
-    token = reference_token(order.idempotency_key)
-    was_sent = token.encode() in order.body
+    was_sent = reference_token(order.idempotency_key).encode() in order.body
     ours: list[Reported] = []
     lookalikes: list[Reported] = []
-    for entry in entries:
-        is_marked = token in (entry.text or "")
-        # Our own reference is never explained away, whatever else the entry says.
-        if not is_marked and _is_anothers(order, entry):
-            continue
+    for entry in possible(order, entries):
+        is_marked = carries_reference(order, entry)
         # With a reference sent, an entry without one may be ours, its text shortened on the way.
-        is_certain = is_marked is was_sent and _agrees_in_all(order, entry)
+        is_certain = (
+            is_marked is was_sent
+            and _agrees_in_all(order, entry)
+            and (is_marked or _is_in_time(withdrawal, entry, window))
+        )
         (ours if is_certain else lookalikes).append(entry.reported)
     return Candidates(tuple(ours), tuple(lookalikes))
 
 
-def _is_anothers(order: Order, entry: Entry) -> bool:
-    """Tell whether something speaks clearly against an entry without our reference.
+def possible(order: Order, entries: Iterable[Entry]) -> list[Entry]:
+    """Leave out the entries that are clearly another's; a person may want to see the others.
+
+    Our own reference is never explained away, whatever else the entry says.
+    """
+    return [
+        entry
+        for entry in entries
+        if carries_reference(order, entry) or contradiction(order, entry) is None
+    ]
+
+
+def carries_reference(order: Order, entry: Entry) -> bool:
+    """Tell whether the entry's text holds the token that is appended to our description."""
+    return reference_token(order.idempotency_key) in (entry.text or "")
+
+
+def contradiction(order: Order, entry: Entry) -> str | None:
+    """Say what speaks clearly against an entry, in words for people; None when nothing does.
 
     Method and target do not: a provider may write them in other words than it was sent.
     """
-    foreign = set(_TOKEN.findall(entry.text or "")) - set(_TOKEN.findall(order.body.decode()))
+    known = {*_TOKEN.findall(order.body.decode()), reference_token(order.idempotency_key)}
     amount = _amount(entry.amount)
     earliest = (order.taken_at - _DATE_SLACK).date()
-    return (
-        bool(foreign)
-        or (amount is not None and amount != order.amount)
-        or not _agrees(entry.currency and entry.currency.upper(), order.currency)
-        or (entry.created_on is not None and entry.created_on < earliest)
-    )
+    if not _agrees(entry.party_id, order.party_id):
+        return "it belongs to another party"
+    if amount is not None and amount != order.amount:
+        return "it has another amount"
+    if not _agrees(entry.currency and entry.currency.upper(), order.currency):
+        return "it has another currency"
+    if set(_TOKEN.findall(entry.text or "")) - known:
+        return "it carries the reference of another request"
+    if entry.created_on is not None and entry.created_on < earliest:
+        return "it was created before the request was taken in"
+    return None
+
+
+def _is_in_time(withdrawal: Withdrawal, entry: Entry, window: timedelta) -> bool:
+    """Tell whether the entry can have been created by one of our calls.
+
+    One that is younger than all of them may be the customer's own. It is not ruled out: clocks may
+    have been wrong, and to rule out ours would be to pay twice.
+    """
+    first_at = withdrawal.first_attempt_at
+    if entry.created_on is None or first_at is None:
+        return True
+    return entry.created_on <= (first_at + window + _DATE_SLACK).date()
 
 
 def _agrees_in_all(order: Order, entry: Entry) -> bool:
@@ -88,6 +141,7 @@ def _agrees_in_all(order: Order, entry: Entry) -> bool:
         and _agrees(entry.currency, order.currency)
         and _agrees(entry.method, order.method)
         and _agrees(entry.target_id, order.target_id)
+        and _agrees(entry.party_id, order.party_id)
     )
 
 

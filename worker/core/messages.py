@@ -116,13 +116,13 @@ def read(
     reply must not be sent to. Never raises, whatever the message holds.
     """
     attributes = _cloud_attributes(envelope.headers)
-    context = _context(envelope, attributes)
+    context = _context(envelope, attributes, own_queues)
     fingerprint = hashlib.sha256(envelope.body).digest()
     try:
         _check_encoding(envelope)
         document = _json_object(envelope.body, "body")
         if _media_type(envelope.content_type) == _STRUCTURED:
-            context = _context(envelope, document)
+            context = _context(envelope, document, own_queues)
             document = _cloud_data(document)
         elif attributes:
             _check_specversion(attributes)
@@ -292,12 +292,18 @@ def _inside(value: object) -> Iterable[object]:
             return ()
 
 
-def _context(envelope: Envelope, attributes: Mapping[str, object]) -> Context:
-    """Gather what accompanies a message; CloudEvents attributes serve where AMQP's are absent."""
+def _context(
+    envelope: Envelope, attributes: Mapping[str, object], own_queues: frozenset[str]
+) -> Context:
+    """Gather what accompanies a message; CloudEvents attributes serve where AMQP's are absent.
+
+    A queue of our own is no place for an answer, not even for one that says so.
+    """
+    reply_to = None if envelope.reply_to in own_queues else envelope.reply_to
     return Context(
         message_id=_storable(envelope.message_id or attributes.get("id")),
         correlation_id=_storable(envelope.correlation_id),
-        reply_to=_storable(envelope.reply_to),
+        reply_to=_storable(reply_to),
         traceparent=_traceparent(envelope.headers.get("traceparent"))
         or _traceparent(attributes.get("traceparent")),
     )

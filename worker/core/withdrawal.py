@@ -61,8 +61,8 @@ MOVES: Final[Mapping[Status, frozenset[Status]]] = {
     Status.PENDING: _ENDS_AT_PROVIDER | {Status.PROCESSING, Status.SUBMITTED},
     Status.PROCESSING: _ENDS_AT_PROVIDER | {Status.SUBMITTED},
     Status.SUBMITTED: _ENDS_AT_PROVIDER,
-    # Nobody knows, so whatever turns out to be true may follow.
-    Status.UNRESOLVED: _AT_PROVIDER | {Status.REJECTED},
+    # Nobody knows, so whatever turns out to be true may follow: also that it never left.
+    Status.UNRESOLVED: _AT_PROVIDER | {Status.RECEIVED, Status.REJECTED},
     # From here on every move is a reversal: the bank took back what the provider had said.
     Status.COMPLETED: _ENDS_AT_PROVIDER - {Status.COMPLETED},
     Status.CANCELLED: _ENDS_AT_PROVIDER - {Status.CANCELLED},

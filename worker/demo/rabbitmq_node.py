@@ -3,6 +3,7 @@
 It brings its own epmd, cookie and ports, so no broker that is there already is asked or touched."""
 
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,9 @@ _SERVER_FOLDERS = (
     "/usr/local/opt/rabbitmq/sbin",
 )
 _ERLANG_FOLDERS = ("/opt/homebrew/bin", "/usr/local/bin", "/usr/lib/erlang/bin")
+
+#: Below the ports that Linux (32768 on), macOS and Windows (49152 on) give to connections.
+_PORTS = range(20_000, 32_768)
 
 _START_SECONDS_MAX = 60.0
 _STOP_SECONDS_MAX = 20.0
@@ -78,28 +82,46 @@ def find_rabbitmq() -> Found | None:
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Ports of the loopback interface that nobody listens on just now, each another."""
+    """Ports of the loopback interface that nobody listens on just now, each another.
+
+    Not among those that the system gives to outgoing connections: one of these could take the port
+    while its program is being restarted.
+    """
+    ports: list[int] = []
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return tuple(each.getsockname()[1] for each in sockets)
+        while len(ports) < count:
+            port = random.choice(_PORTS)  # noqa: S311 - no secret
+            with suppress(OSError):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                ports.append(port)
+    return tuple(ports)
 
 
 class NodeFailed(Exception):  # noqa: N818 - named by what happened
     """The node did not come up; the message ends with the last lines it wrote."""
 
 
+@dataclass(frozen=True)
+class Kin:
+    """What the nodes of one cluster share: the secret by which they talk, and a running epmd."""
+
+    cookie: str = field(repr=False)
+    epmd_port: int
+
+
 class RabbitmqNode:
     """
     One node. What is durable survives `kill`, `restart`, and a later node in the same folder.
 
-    `start` and `stop` block; call them from a thread where an event loop runs.
+    `start` and `stop` block; call them from a thread where an event loop runs. With `kin` it can
+    join others; the epmd is then theirs in common, and whoever made them starts and ends it.
     """
 
-    def __init__(self, folder: Path, found: Found) -> None:
+    def __init__(self, folder: Path, found: Found, *, kin: Kin | None = None) -> None:
         self.folder = folder.resolve()
-        self.port, self._dist_port, self._epmd_port = free_ports(3)
+        self.port, self._dist_port, own_epmd_port = free_ports(3)
+        self._kin = kin
+        self._epmd_port = own_epmd_port if kin is None else kin.epmd_port
         # By the folder, so that a later node in it finds the data, which lie under this name.
         self.name = f"withdrawals-{sha256(bytes(self.folder)).hexdigest()[:12]}@localhost"
         self._found = found
@@ -119,11 +141,8 @@ class RabbitmqNode:
         """Start the node; returns once it answers AMQP."""
         self._prepare()
         try:
-            # Ours in the foreground, or else Erlang would leave a daemon behind.
-            epmd = self._spawn(
-                self._found.epmd, "-address", "127.0.0.1", "-port", str(self._epmd_port)
-            )
-            self._await(epmd, lambda: _accepts(self._epmd_port))
+            if self._kin is None:
+                self._start_epmd()
             server = self._spawn(self._found.server)
             self._await(server, lambda: _answers_amqp(self.port))
         except BaseException:
@@ -170,6 +189,11 @@ class RabbitmqNode:
     ) -> None:
         self.stop()
 
+    def _start_epmd(self) -> None:
+        # In the foreground, or else Erlang would leave a daemon behind.
+        epmd = self._spawn(self._found.epmd, "-address", "127.0.0.1", "-port", str(self._epmd_port))
+        self._await(epmd, lambda: _accepts(self._epmd_port))
+
     def _end(self, *, in_order: bool) -> None:
         # The server before the epmd, of which it takes its leave.
         while self._processes:
@@ -192,7 +216,7 @@ class RabbitmqNode:
         cookie = self.folder / ".erlang.cookie"
         if not cookie.exists():
             cookie.touch(mode=0o600)
-            cookie.write_text(secrets.token_hex(16))
+            cookie.write_text(self._kin.cookie if self._kin else secrets.token_hex(16))
             # Erlang refuses a cookie that anybody else could read, or write.
             cookie.chmod(0o400)
 

@@ -192,6 +192,10 @@ class Follow:
             _log.error("provider is not enabled", extra=_who(held))
             await self._leave_alone(held)
             return
+        if withdrawal.due_at == withdrawal.changed_at:
+            # Whoever changed it left the rest to us at once: a person who ruled, or a worker that
+            # died. What has to be told of it has not been told either.
+            self._announcer.told(held.row)
         match next_step(withdrawal, now=self._now(), patience=self._patience):
             case Step.CREATE:
                 await self._create(held)

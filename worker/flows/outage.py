@@ -17,7 +17,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from worker.core.answers import Answer, ListAnswer, Throttled, Unclear
+from worker.core.answers import Answer, EntryAnswer, ListAnswer, Throttled, Unclear
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,7 +37,7 @@ SUBJECTS_NEEDED: Final = 3
 PROBE_LIMIT: Final = timedelta(seconds=10)
 _IDLE: Final = timedelta(seconds=5)
 
-_A = TypeVar("_A", bound=Answer | ListAnswer)
+_A = TypeVar("_A", bound=Answer | EntryAnswer | ListAnswer)
 
 
 class State(StrEnum):
@@ -68,6 +68,10 @@ class Called(Protocol):
 
     async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
         """Read all withdrawals of a party over some days."""
+        ...
+
+    async def entry(self, party_id: str, withdrawal_id: str) -> EntryAnswer:
+        """Read one withdrawal with all by which it is recognised."""
         ...
 
     async def cancel(self, party_id: str, withdrawal_id: str) -> Answer:
@@ -231,6 +235,12 @@ class Watched:
         """Read all withdrawals of a party over some days."""
         return await self._outage.call(
             party_id, lambda: self._provider.listed(party_id, since, until)
+        )
+
+    async def entry(self, party_id: str, withdrawal_id: str) -> EntryAnswer:
+        """Read one withdrawal with all by which it is recognised."""
+        return await self._outage.call(
+            withdrawal_id, lambda: self._provider.entry(party_id, withdrawal_id)
         )
 
     async def cancel(self, party_id: str, withdrawal_id: str) -> Answer:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from decimal import Decimal
 
     from worker.core.answers import Attempt
     from worker.core.decide import Change, Decision, Held
@@ -60,12 +61,25 @@ class OpenCount:
     oldest: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class BooksDifference:
+    """By how much the books do not balance, by count and by money in units of the currency.
+
+    Provider and currency are None for requests of which they could not be read.
+    """
+
+    provider: str | None
+    currency: str | None
+    count: int
+    amount: Decimal
+
+
 class Recorder(Protocol):
     """Writes what follows for a withdrawal that is held."""
 
     @property
-    def is_current(self) -> bool:
-        """Whether this worker may act on what it owns."""
+    def tenure(self) -> int | None:
+        """In which tenure this worker may act on what it holds; None when it may not."""
         ...
 
     async def record(

@@ -14,13 +14,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from worker.core.messages import Envelope, Misread, Understood
+from worker.core.burials import identity
 from worker.core.replay import Forecaster, Letter, Plan, Planned, Prospect
-from worker.flows.intake import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
 
+    from worker.core.messages import Envelope, Misread, Understood
     from worker.core.replay import Known, Selection
     from worker.flows.ports import Now
 
@@ -29,9 +29,10 @@ _BATCH: Final = 200
 
 
 class Grave(Protocol):
-    """One dead letter in hand."""
+    """One dead letter in hand; `properties` are its own, encoded as they lie in the queue."""
 
     letter: Letter
+    properties: bytes
 
     @property
     def body(self) -> bytes:
@@ -126,7 +127,8 @@ async def plan(
             batch.append((grave.letter, None if envelope is None else understand(envelope)))
         if len(batch) == _BATCH:
             await forecast_batch()
-    await forecast_batch()
+    if batch:
+        await forecast_batch()
     await graveyard.put_back()
     return Plan(tuple(planned))
 
@@ -153,7 +155,7 @@ async def replay(
         waiting[grave.letter.id] -= 1
         await turn()
         if books is not None:
-            await books.dead_letter_left(identity(grave), "replayed")
+            await books.dead_letter_left(_identity(grave), "replayed")
         if await grave.resend():
             await grave.remove()
             outcome.replayed += 1
@@ -183,16 +185,16 @@ async def drop(
         waiting[grave.letter.id] -= 1
         keep(grave)
         if books is not None:
-            await books.dead_letter_left(identity(grave), "dropped")
+            await books.dead_letter_left(_identity(grave), "dropped")
         await grave.remove()
         dropped += 1
     await graveyard.put_back()
     return dropped
 
 
-def identity(grave: Grave) -> bytes:
-    """Return by which name the books know a letter."""
-    return identity_of(grave.envelope() or Envelope(body=grave.body))
+def _identity(grave: Grave) -> bytes:
+    envelope = grave.envelope()
+    return identity(None if envelope is None else envelope.message_id, grave.body)
 
 
 async def _next(graveyard: Graveyard) -> Grave | None:

@@ -5,12 +5,11 @@ Nothing is created here. What was found, and that nothing was, is decided in the
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from worker.core.answers import Denied, ListAnswer, Listed
-from worker.core.decide import Decision, Held, decide_lookup, park
-from worker.core.lookup import Candidates, candidates
+from worker.core.decide import Cause, Decision, Held, decide_lookup, park
+from worker.core.lookup import Candidates, candidates, days_to_read
 from worker.core.withdrawal import Reason, ReasonCode
 from worker.flows.ports import Recorder, StepRefused
 
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
     from worker.flows.ports import Announcer, Now, Observer
 
 _log = logging.getLogger(__name__)
-
-#: The list is read from a day before the first attempt to a day after now: its time zone is not
-#: documented.
-_SLACK: Final = timedelta(days=1)
 
 
 class Lister(Protocol):
@@ -74,15 +69,14 @@ class Resolution:
         """Look one withdrawal up, and commit what follows."""
         order = held.withdrawal.order
         provider = order.provider or ""
-        # From the day it was taken in: a fresh attempt does not undo what an earlier one did.
-        answer = await self._providers[provider].listed(
-            order.party_id or "", (order.taken_at - _SLACK).date(), (self._now() + _SLACK).date()
-        )
+        window = self._patience.window
+        since, until = days_to_read(held.withdrawal, now=self._now(), window=window)
+        answer = await self._providers[provider].listed(order.party_id or "", since, until)
         if isinstance(answer, Denied):
             self._denied(provider)
         found = Candidates()
         if isinstance(answer, Listed):
-            found = candidates(held.withdrawal, answer.entries)
+            found = candidates(held.withdrawal, answer.entries, window=window)
             owned = await self._ledger.owned_by_others(provider, found.ids, row=held.row)
             found = found.without(owned)
         decision = decide_lookup(
@@ -108,7 +102,8 @@ class Resolution:
             recorded = await self._ledger.record(held, decision)
         except StepRefused:
             # Another row took the same one in this very moment.
-            decision = park(held.withdrawal, Reason(ReasonCode.SEVERAL_CANDIDATES), now=self._now())
+            reason = Reason(ReasonCode.SEVERAL_CANDIDATES)
+            decision = park(held.withdrawal, reason, cause=Cause.LOOKUP, now=self._now())
             recorded = await self._ledger.record(held, decision)
         if recorded is None:
             return

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt
 
 from worker.core.answers import Answer, Attempt, Denied, Reported, Throttled, Unclear
-from worker.core.decide import Decision, Held, decide_create, park, permit
+from worker.core.decide import Cause, Decision, Held, decide_create, park, permit
 from worker.core.withdrawal import Reason, ReasonCode
 from worker.flows.ports import LedgerUnavailable, StepRefused
 
@@ -117,7 +117,7 @@ class Submission:
         order = run.withdrawal.order
         # The committed intent is asked, not the state between tries.
         granted = permit(run.held, now=self._now(), patience=self._patience)
-        if granted is None or not self._ledger.is_current:
+        if granted is None or self._ledger.tenure != granted.tenure:
             return None
         if not self._may_call(order.provider or ""):
             # The provider is out: what waits is taken up again once it is back.
@@ -173,7 +173,7 @@ class Submission:
             # can tell which of them was paid.
             _log.exception("withdrawal id is taken", extra={"message_id": _id(held)})
             reason = Reason(ReasonCode.SEVERAL_CANDIDATES)
-            run.decision = park(held.withdrawal, reason, now=self._now())
+            run.decision = park(held.withdrawal, reason, cause=Cause.CREATE, now=self._now())
             recorded = await self._ledger.record(held, run.decision, made)
         except LedgerUnavailable as error:
             # What the provider did is not written down, but the intent is: the same key and bytes

@@ -18,7 +18,7 @@ from worker.ledger.many import Many, of_row
 from worker.ledger.schema import dead_letters, withdrawals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -49,7 +49,7 @@ class Left:
 def bury(connection: Connection, steps: Sequence[Bury], tally: Tally) -> None:
     """Count the burials that are not counted yet."""
     requests = _requests(connection, [step.burial for step in steps])
-    steps = [step for step in steps if (step.burial.message_id, step.burial.fingerprint) not in requests]
+    steps = [step for step in steps if not _is_request(step.burial, requests)]
     new = {step.burial.identity: _new_row(step) for step in reversed(steps)}
     _ADD.execute(connection, [new[identity] for identity in sorted(new)])
     known = _locked(connection, new)
@@ -83,15 +83,21 @@ def leave(connection: Connection, steps: Sequence[Left], tally: Tally) -> None:
     _CHANGE.execute(connection, known.values())
 
 
-def _requests(connection: Connection, burials: list[Burial]) -> set[tuple[str | None, bytes]]:
-    """Return which of these the ledger knows as requests."""
+def _is_request(burial: Burial, requests: Mapping[str | None, bytes]) -> bool:
+    fingerprint = requests.get(burial.message_id)
+    # One that was not read goes by its name alone.
+    return fingerprint is not None and burial.fingerprint in {fingerprint, None}
+
+
+def _requests(connection: Connection, burials: list[Burial]) -> dict[str | None, bytes]:
+    """Return the fingerprints of the requests that the ledger has under these message ids."""
     ids = {burial.message_id for burial in burials} - {None}
     found = connection.execute(
         select(withdrawals.c.message_id, withdrawals.c.fingerprint).where(
             withdrawals.c.message_id.in_(sorted(str(one) for one in ids))
         )
     )
-    return {(message_id, fingerprint) for message_id, fingerprint in found}
+    return {row.message_id: row.fingerprint for row in found}
 
 
 def _locked(connection: Connection, identities: Iterable[bytes]) -> dict[bytes, dict[str, Any]]:

@@ -18,8 +18,8 @@ were altered as well. When and by whom it is worked on (`version`, `owner`, an e
 
 from __future__ import annotations
 
-import hashlib
-import json
+from hashlib import sha256
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.ledger.schema import events, transitions, withdrawals
@@ -40,24 +40,28 @@ def _covered(table: Table, *others: str) -> tuple[str, ...]:
 
 
 #: What was asked for: written once.
-ASKED: Final = (
-    "message_id",
-    "fingerprint",
-    "idempotency_key",
-    "provider",
-    "party_id",
-    "target_id",
-    "amount_minor",
-    "currency",
-    "method",
-    "body",
-    "request",
-    "metadata",
-    "correlation_id",
-    "reply_to",
-    "traceparent",
-    "not_after",
-    "taken_at",
+ASKED: Final = tuple(
+    sorted(
+        (
+            "message_id",
+            "fingerprint",
+            "idempotency_key",
+            "provider",
+            "party_id",
+            "target_id",
+            "amount_minor",
+            "currency",
+            "method",
+            "body",
+            "request",
+            "metadata",
+            "correlation_id",
+            "reply_to",
+            "traceparent",
+            "not_after",
+            "taken_at",
+        )
+    )
 )
 #: Where it stands: written with every change.
 STATE: Final = _covered(withdrawals, *ASKED)
@@ -67,39 +71,41 @@ EVENT: Final = _covered(events)
 
 def origin(asked: Mapping[str, Any]) -> bytes:
     """Return the beginning of a withdrawal's chain, from the columns that are written once."""
-    return _digest(_canonical(asked, ASKED))
+    return sha256(_canonical(asked, ASKED)).digest()
 
 
 def link(before: bytes, transition: Mapping[str, Any], event: Mapping[str, Any]) -> bytes:
     """Return the hash of a transition: over the hash before it, itself, and its event."""
-    told = _digest(_canonical(event, EVENT))
-    return _digest(before, told, _canonical(transition, TRANSITION))
+    return sha256(before + _canonical(transition, TRANSITION) + _canonical(event, EVENT)).digest()
 
 
 def seal(head: bytes, state: Mapping[str, Any]) -> bytes:
     """Return the seal of where a withdrawal stands; `head` is the newest hash of its chain."""
-    return _digest(head, _canonical(state, STATE))
+    return sha256(head + _canonical(state, STATE)).digest()
 
 
 def _canonical(row: Mapping[str, Any], columns: Iterable[str]) -> bytes:
-    """Write columns down as a JSON object, in the order of their names.
+    """Write columns down as a JSON object, in the order of their names and without white space.
 
-    Bytes are written in hexadecimal. What is NULL is left out, so that a column which a later
-    release adds leaves the hashes of older rows as they are.
+    Bytes are written in hexadecimal, texts in ASCII. What is NULL is left out, so that a column
+    which a later release adds leaves the hashes of older rows as they are. By hand: this is done
+    several times for each withdrawal, and the library's encoder takes twice as long.
     """
-    values = {name: value for name in columns if (value := row[name]) is not None}
-    return _ENCODER.encode(values).encode()
-
-
-def _in_hexadecimal(value: object) -> str:
-    if isinstance(value, bytes):
-        return value.hex()
-    message = f"a column of type {type(value).__name__} has no canonical form"
-    raise TypeError(message)
-
-
-def _digest(*parts: bytes) -> bytes:
-    return hashlib.sha256(b"".join(parts)).digest()
-
-
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), default=_in_hexadecimal)
+    members = []
+    for name in columns:
+        value = row.get(name)
+        if value is None:
+            continue
+        kind = type(value)
+        if kind is str:
+            members.append(f'"{name}":{encode_basestring_ascii(value)}')
+        elif kind is bool:
+            members.append(f'"{name}":true' if value else f'"{name}":false')
+        elif kind is int:
+            members.append(f'"{name}":{value}')
+        elif kind is bytes:
+            members.append(f'"{name}":"{value.hex()}"')
+        else:
+            message = f"a column of type {kind.__name__} has no canonical form"
+            raise TypeError(message)
+    return f"{{{','.join(members)}}}".encode()

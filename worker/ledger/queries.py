@@ -5,10 +5,13 @@ Nothing is written here."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, select, text
 
+from worker.core.replay import Known
+from worker.core.withdrawal import TERMINAL, Status
 from worker.flows.ports import OpenCount, Outgoing
 from worker.ledger import rows
 from worker.ledger.schema import attempts, events, replicas, suspects, transitions, withdrawals
@@ -17,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from sqlalchemy import Column, Connection
+    from sqlalchemy import Column, ColumnElement, Connection, RowMapping
 
     from worker.core.decide import Held
+    from worker.core.withdrawal import Withdrawal
 
 _NOW: Final = {
     # SQLite's time has milliseconds; rounded to them, the fraction of a day is exact again.
@@ -29,7 +33,24 @@ _NOW: Final = {
     "postgresql": text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"),
 }
 #: Provider texts and bodies may hold personal data.
-_HIDDEN: Final = frozenset({"provider_text", "body", "withdrawal"})
+_HIDDEN: Final = frozenset({"provider_text", "body", "withdrawal", "hash"})
+
+
+#: Rows are numbered as they are written, and may have been taken in so much later or earlier.
+_OUT_OF_ORDER: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which withdrawals are meant: those that fit every condition that is given.
+
+    Without `statuses` the unfinished ones. `since` is when they were taken in at the earliest.
+    """
+
+    statuses: frozenset[Status] = frozenset()
+    provider: str | None = None
+    party_id: str | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +155,45 @@ def owned_by_others(
     return frozenset(connection.scalars(statement))
 
 
+def wanted(connection: Connection, which: Wanted, *, limit: int) -> list[Withdrawal]:
+    """Return up to `limit` withdrawals, the oldest first.
+
+    Unfinished ones are read from the index that holds them alone. Finished ones have no index of
+    their own, which every payout would pay for: they are read in the order of their rows, from the
+    first that may be young enough.
+    """
+    found: list[RowMapping] = []
+    statuses = which.statuses or frozenset(Status) - TERMINAL
+    if unfinished := statuses - TERMINAL:
+        statement = (
+            select(withdrawals)
+            .where(
+                withdrawals.c.finished_at.is_(None),
+                withdrawals.c.status.in_(sorted(unfinished)),
+                *_fits(which),
+            )
+            .order_by(withdrawals.c.taken_at, withdrawals.c.id)
+            .limit(limit)
+        )
+        found += connection.execute(statement).mappings()
+    if finished := statuses & TERMINAL:
+        first = 1 if which.since is None else _first_since(connection, which.since)
+        statement = (
+            select(withdrawals)
+            .where(
+                withdrawals.c.id >= first,
+                withdrawals.c.finished_at.is_not(None),
+                withdrawals.c.status.in_(sorted(finished)),
+                *_fits(which),
+            )
+            .order_by(withdrawals.c.id)
+            .limit(limit)
+        )
+        found += connection.execute(statement).mappings()
+    found.sort(key=lambda row: (row["taken_at"], row["id"]))
+    return [rows.held(row).withdrawal for row in found[:limit]]
+
+
 def history(connection: Connection, message_id: str) -> History | None:
     """Return all that is known of one request, or None when it is not known."""
     found = connection.execute(select(withdrawals).where(withdrawals.c.message_id == message_id))
@@ -154,9 +214,49 @@ def deaths_with(connection: Connection, identity: bytes) -> int:
     return connection.execute(statement).scalar_one_or_none() or 0
 
 
+def known(connection: Connection, message_ids: Collection[str]) -> dict[str, Known]:
+    """Return what is known of these requests by message id; one that is not known is left out."""
+    statement = select(withdrawals).where(withdrawals.c.message_id.in_(sorted(message_ids)))
+    return {
+        row["message_id"]: Known(rows.held(row).withdrawal, bytes(row["fingerprint"]))
+        for row in connection.execute(statement).mappings()
+    }
+
+
 def any_replica(connection: Connection) -> None:
     """Read one value: proof that the ledger answers and has its tables."""
     connection.execute(select(replicas.c.id).limit(1))
+
+
+def _fits(which: Wanted) -> list[ColumnElement[bool]]:
+    conditions = []
+    if which.provider is not None:
+        conditions.append(withdrawals.c.provider == which.provider)
+    if which.party_id is not None:
+        conditions.append(withdrawals.c.party_id == which.party_id)
+    if which.since is not None:
+        conditions.append(withdrawals.c.taken_at >= rows.micros(which.since))
+    return conditions
+
+
+def _first_since(connection: Connection, since: datetime) -> int:
+    """Return the first row that can have been taken in since then, by halving."""
+    earliest = rows.micros(since - _OUT_OF_ORDER) or 0
+    low, high = 1, (connection.execute(select(func.max(withdrawals.c.id))).scalar() or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        at_or_after = (
+            select(withdrawals.c.id, withdrawals.c.taken_at)
+            .where(withdrawals.c.id >= middle)
+            .order_by(withdrawals.c.id)
+            .limit(1)
+        )
+        row = connection.execute(at_or_after).one()
+        if row.taken_at >= earliest:
+            high = middle
+        else:
+            low = row.id + 1
+    return low
 
 
 def _of(connection: Connection, row: int, order: Column[int]) -> tuple[Mapping[str, Any], ...]:

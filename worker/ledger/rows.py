@@ -39,6 +39,16 @@ def at(stored: int) -> datetime:
     return _EPOCH + timedelta(microseconds=stored)
 
 
+def minor(amount: Decimal | None) -> int | None:
+    """Return whole hundredths of an amount, or None for None; ValueError for more decimals."""
+    if amount is None:
+        return None
+    hundredths = amount * 100
+    if hundredths != int(hundredths):
+        raise ValueError("an amount with more than two decimals cannot be stored")
+    return int(hundredths)
+
+
 def order_row(order: Order, fingerprint: bytes) -> Row:
     """Return the columns that are written once."""
     return {
@@ -48,7 +58,7 @@ def order_row(order: Order, fingerprint: bytes) -> Row:
         "provider": order.provider,
         "party_id": order.party_id,
         "target_id": order.target_id,
-        "amount_minor": None if order.amount is None else _minor(order.amount),
+        "amount_minor": minor(order.amount),
         "currency": order.currency,
         "method": order.method,
         "body": order.body,
@@ -126,6 +136,8 @@ def transition_row(row: int, change: Change) -> Row:
         "reversal": change.reversal,
         "cause": change.cause.value,
         "at": micros(change.at),
+        "operator": change.operator,
+        "note": change.note,
     }
 
 
@@ -156,13 +168,6 @@ def attempt_row(row: int, attempt: Attempt) -> Row:
         "request_id": attempt.trace.request_id,
         "provider_text": attempt.trace.text,
     }
-
-
-def _minor(amount: Decimal) -> int:
-    minor = amount * 100
-    if minor != int(minor):
-        raise ValueError("an amount with more than two decimals cannot be stored")
-    return int(minor)
 
 
 def _order(row: Mapping[Any, Any]) -> Order:

@@ -46,6 +46,8 @@ withdrawals: Final = Table(
     Column("traceparent", Text),
     Column("not_after", BigInteger),
     Column("taken_at", BigInteger, nullable=False),
+    # Hash of all of this: where the chain of its transitions begins.
+    Column("origin", LargeBinary, nullable=False),
     # Where it stands: written with every change, `version` guarding against a second writer.
     Column("version", Integer, nullable=False),
     Column("status", Text, nullable=False),
@@ -66,6 +68,9 @@ withdrawals: Final = Table(
     Column("changed_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
     Column("due_at", BigInteger),
+    # The newest hash of its chain, and the hash over it and where it stands.
+    Column("head", LargeBinary, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
     # The replica that works on it at this moment; free for others once that replica is gone.
     Column("owner", Text),
 )
@@ -110,6 +115,11 @@ transitions: Final = Table(
     Column("reversal", Boolean, nullable=False),
     Column("cause", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
+    # Who ruled so, and why, where a person did.
+    Column("operator", Text),
+    Column("note", Text),
+    # Over the hash before it, this row, and its event.
+    Column("hash", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -168,4 +178,41 @@ replicas: Final = Table(
     Column("id", Text, primary_key=True),
     Column("started_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
+)
+
+#: How many requests, and how much money, each replica took in, finished and buried: counted in the
+#: transaction in which it happened, and independent of the rows. Those of replicas that are gone
+#: lie together under ''; '' is also the provider and currency of what could not be read.
+tallies: Final = Table(
+    "tallies",
+    metadata,
+    Column("replica", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("taken", BigInteger, nullable=False),
+    Column("taken_minor", BigInteger, nullable=False),
+    Column("finished", BigInteger, nullable=False),
+    Column("finished_minor", BigInteger, nullable=False),
+    Column("buried", BigInteger, nullable=False),
+    Column("buried_minor", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Dead letters that are in no other table, written before they are published. `copies` are those
+#: that count now, of which an operator has `dropped` some; `replayed` ones count no longer.
+dead_letters: Final = Table(
+    "dead_letters",
+    metadata,
+    Column("identity", LargeBinary, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("message_id", Text),
+    Column("provider", Text),
+    Column("currency", Text),
+    Column("amount_minor", BigInteger),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("copies", Integer, nullable=False),
+    Column("dropped", Integer, nullable=False),
+    Column("replayed", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )

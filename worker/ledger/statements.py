@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.decide import Held
-from worker.ledger import rows
+from worker.ledger import burials, chain, rows, tallies
 from worker.ledger.many import Many, of_row
 from worker.ledger.schema import attempts, events, replicas, suspects, transitions, withdrawals
 
@@ -125,21 +126,34 @@ class Alone:
     replica: str
 
 
-Step = Take | Record | Announced | Claim | Mark | Unmark | Seen | Gone | Alone
+Step = (
+    Take
+    | Record
+    | Announced
+    | Claim
+    | Mark
+    | Unmark
+    | burials.Bury
+    | burials.Left
+    | Seen
+    | Gone
+    | Alone
+)
+
+#: A replica without a sign of life for so long is forgotten: much longer than it counts as gone.
+FORGOTTEN_AFTER: Final = timedelta(hours=1)
 
 
-def apply(connection: Connection, steps: Sequence[Step]) -> list[Any]:
-    """Write a group of steps; return their results in the order of the steps."""
+def apply(connection: Connection, steps: Sequence[Step], *, replica: str) -> list[Any]:
+    """Write a group of steps; return their results in the order of the steps.
+
+    `replica` is who writes: what the group did is added to its counters in the same transaction.
+    """
     results: list[Any] = [None] * len(steps)
     of_kind: dict[type, list[tuple[int, Any]]] = defaultdict(list)
     for place, step in enumerate(steps):
         of_kind[type(step)].append((place, step))
-    history = _History()
-    if Take in of_kind:
-        _take(connection, of_kind[Take], results, history)
-    if Record in of_kind:
-        _record(connection, of_kind[Record], results, history)
-    history.write(connection)
+    _keep_the_books(connection, of_kind, results, tallies.Tally(replica))
     if Announced in of_kind:
         _announced(connection, [step for _, step in of_kind[Announced]])
     # Whoever takes a request in has it in hand; and of two claims only one gets a row.
@@ -151,14 +165,58 @@ def apply(connection: Connection, steps: Sequence[Step]) -> list[Any]:
         _marked(connection, step)
     for _, step in of_kind[Unmark]:
         _unmarked(connection, step.identities)
+    _signs_of_life(connection, of_kind)
+    return results
+
+
+def _keep_the_books(
+    connection: Connection,
+    of_kind: dict[type, list[tuple[int, Any]]],
+    results: list[Any],
+    tally: tallies.Tally,
+) -> None:
+    """Write all that moves a request, and count it."""
+    history = _History()
+    if Take in of_kind:
+        _take(connection, of_kind[Take], results, history, tally)
+    if Record in of_kind:
+        _record(connection, of_kind[Record], results, history, tally)
+    history.write(connection)
+    # After the takes: a request that this very group took in is no dead letter of its own.
+    if burials.Bury in of_kind:
+        burials.bury(connection, [step for _, step in of_kind[burials.Bury]], tally)
+    if burials.Left in of_kind:
+        burials.leave(connection, [step for _, step in of_kind[burials.Left]], tally)
+    tally.write(connection)
+
+
+def _signs_of_life(connection: Connection, of_kind: dict[type, list[tuple[int, Any]]]) -> None:
     for _, step in of_kind[Seen]:
         at = rows.micros(step.at)
         _SEEN.execute(connection, [{"id": step.replica, "started_at": at, "seen_at": at}])
+        _forget(connection, step.at - FORGOTTEN_AFTER)
+        tallies.fold(connection)
     for _, step in of_kind[Gone]:
         connection.execute(delete(replicas).where(replicas.c.id == step.replica))
+        tallies.fold(connection)
     for _, step in of_kind[Alone]:
         connection.execute(delete(replicas).where(replicas.c.id != step.replica))
-    return results
+        tallies.fold(connection)
+
+
+class _Chapter:
+    """The history's rows of one decision, chained; their withdrawal's row may not be known yet."""
+
+    def __init__(self, before: bytes, decision: Decision) -> None:
+        self.head = before
+        self.transitions: list[rows.Row] = []
+        self.events: list[rows.Row] = []
+        for change in decision.changes:
+            transition = rows.transition_row(0, change)
+            event = rows.event_row(0, decision.withdrawal, change)
+            self.head = transition["hash"] = chain.link(self.head, transition, event)
+            self.transitions.append(transition)
+            self.events.append(event)
 
 
 class _History:
@@ -169,10 +227,11 @@ class _History:
         self.events: list[rows.Row] = []
         self.attempts: list[rows.Row] = []
 
-    def add(self, row: int, decision: Decision, made: tuple[Attempt, ...]) -> None:
-        for change in decision.changes:
-            self.transitions.append(rows.transition_row(row, change))
-            self.events.append(rows.event_row(row, decision.withdrawal, change))
+    def add(self, row: int, chapter: _Chapter, made: tuple[Attempt, ...]) -> None:
+        for written in (*chapter.transitions, *chapter.events):
+            written["withdrawal"] = row
+        self.transitions += chapter.transitions
+        self.events += chapter.events
         self.attempts += [rows.attempt_row(row, attempt) for attempt in made]
 
     def write(self, connection: Connection) -> None:
@@ -186,32 +245,44 @@ def _take(
     steps: list[tuple[int, Take]],
     results: list[Any],
     history: _History,
+    tally: tallies.Tally,
 ) -> None:
     # In one order everywhere: two replicas that insert the same ids cannot lock each other out.
     steps = sorted(steps, key=lambda numbered: numbered[1].decision.withdrawal.order.message_id)
     new = [_new_row(step) for _, step in steps]
-    inserted = connection.execute(_INSERT[connection.dialect.name], new)
+    inserted = connection.execute(_INSERT[connection.dialect.name], [written for written, _ in new])
     made = {message_id: row for row, message_id in inserted}
-    for place, step in steps:
+    for (place, step), (written, chapter) in zip(steps, new, strict=True):
         withdrawal = step.decision.withdrawal
         # Of two with one id in one group the first is new; the second finds it known.
         row = made.pop(withdrawal.order.message_id, None)
         if row is not None:
             results[place] = Taken(Held(row, 1, withdrawal), is_new=True, same=True)
-            history.add(row, step.decision, step.attempts)
+            history.add(row, chapter, step.attempts)
+            money = written["provider"], written["currency"], written["amount_minor"]
+            tally.taken(*money)
+            if withdrawal.is_finished:
+                tally.finished(*money)
     known = [numbered for numbered in steps if results[numbered[0]] is None]
     if known:
         _find_known(connection, known, results)
 
 
-def _new_row(step: Take) -> rows.Row:
+def _new_row(step: Take) -> tuple[rows.Row, _Chapter]:
     withdrawal = step.decision.withdrawal
+    asked = rows.order_row(withdrawal.order, step.fingerprint)
+    state = rows.state_row(withdrawal)
+    origin = chain.origin(asked)
+    chapter = _Chapter(origin, step.decision)
     return {
-        **rows.order_row(withdrawal.order, step.fingerprint),
-        **rows.state_row(withdrawal),
+        **asked,
+        **state,
+        "origin": origin,
+        "head": chapter.head,
+        "seal": chain.seal(chapter.head, state),
         "version": 1,
         "owner": None if withdrawal.due_at is None else step.owner,
-    }
+    }, chapter
 
 
 def _find_known(connection: Connection, steps: list[tuple[int, Take]], results: list[Any]) -> None:
@@ -229,25 +300,50 @@ def _record(
     steps: list[tuple[int, Record]],
     results: list[Any],
     history: _History,
+    tally: tallies.Tally,
 ) -> None:
-    versions = connection.execute(
-        select(withdrawals.c.id, withdrawals.c.version)
+    found = connection.execute(
+        select(withdrawals.c.id, withdrawals.c.version, withdrawals.c.head)
         .where(withdrawals.c.id.in_(sorted(step.held.row for _, step in steps)))
         .order_by(withdrawals.c.id)
         .with_for_update()
     )
-    current = {row.id: row.version for row in versions}
+    current = {row: (version, head) for row, version, head in found}
     changed = []
     for place, step in steps:
         row, version = step.held.row, step.held.version
-        if current.get(row) != version:
+        stored, head = current.get(row, (None, b""))
+        if stored != version:
             continue
-        current[row] = version + 1
+        chapter = _Chapter(head, step.decision)
+        current[row] = version + 1, chapter.head
         results[place] = Held(row, version + 1, step.decision.withdrawal)
         state = rows.state_row(step.decision.withdrawal)
-        changed.append({**state, "id": row, "version": version + 1, "owner": step.owner})
-        history.add(row, step.decision, step.attempts)
+        sealed = {"head": chapter.head, "seal": chain.seal(chapter.head, state)}
+        own = {"id": row, "version": version + 1, "owner": step.owner}
+        changed.append({**state, **sealed, **own})
+        history.add(row, chapter, step.attempts)
+        _count_end(step, tally)
     _UPDATE.execute(connection, changed)
+
+
+def _count_end(step: Record, tally: tallies.Tally) -> None:
+    before, after = step.held.withdrawal, step.decision.withdrawal
+    if before.is_finished is not after.is_finished:
+        order = after.order
+        count = 1 if after.is_finished else -1
+        tally.finished(order.provider, order.currency, rows.minor(order.amount), count)
+
+
+def _forget(connection: Connection, before: datetime) -> None:
+    # One that was only asleep appears again with its next sign of life.
+    gone = connection.scalars(
+        select(replicas.c.id)
+        .where(replicas.c.seen_at < rows.micros(before))
+        .with_for_update(skip_locked=True)
+    ).all()
+    if gone:
+        connection.execute(delete(replicas).where(replicas.c.id.in_(gone)))
 
 
 def _announced(connection: Connection, steps: list[Announced]) -> None:
@@ -350,6 +446,8 @@ _STATE: Final = [
     "changed_at",
     "finished_at",
     "due_at",
+    "head",
+    "seal",
 ]
 _ENDED: Final = [
     "ended_at",

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import uuid4
 
-from worker.ledger import queries, statements
+from worker.ledger import books, burials, queries, statements
 from worker.ledger.clock import DatabaseClock
 from worker.ledger.engine import STATEMENT_SECONDS, open_database
 from worker.ledger.failures import meaning
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from worker.core.answers import Attempt
+    from worker.core.burials import Burial
     from worker.core.decide import Decision, Held
-    from worker.flows.ports import OpenCount, Outgoing
+    from worker.core.replay import Known
+    from worker.core.withdrawal import Withdrawal
+    from worker.flows.ports import BooksDifference, OpenCount, Outgoing
 
 __all__ = ["HEARTBEAT", "REPLICA_LIFETIME", "History", "Ledger", "open_ledger"]
 
@@ -60,8 +65,11 @@ class Ledger:
         self._readers = open_database(
             url, writer=False, connections=2, statement_seconds=statement_seconds
         )
-        self._group = GroupCommitter(self._writer, statements.apply, observe=observe_commit)
+        self._group = GroupCommitter(
+            self._writer, partial(statements.apply, replica=self.replica), observe=observe_commit
+        )
         self._seen_at: datetime | None = None
+        self._tenure = 0
 
     def now(self) -> datetime:
         """Return the time by the database's clock."""
@@ -74,6 +82,16 @@ class Ledger:
             self._seen_at is not None and self.now() - self._seen_at < REPLICA_LIFETIME - HEARTBEAT
         )
 
+    @property
+    def tenure(self) -> int | None:
+        """A number that changes with every gap in the signs of life; None in such a gap.
+
+        After a gap (stopped and gone on, cut off from the database) what this replica owned may be
+        another's by now, although it gives signs of life again. So it may act only on what it holds
+        of the same tenure.
+        """
+        return self._tenure if self.is_current else None
+
     async def commit_groups(self) -> None:
         """Write what is asked for, for ever; the other methods wait for this task."""
         await self._group.run()
@@ -82,9 +100,11 @@ class Ledger:
         self, decision: Decision, fingerprint: bytes, made: tuple[Attempt, ...] = ()
     ) -> statements.Taken:
         """Write a request down for the first time, or find it known."""
+        # By the tenure before the commit: a gap may come at any time after.
+        tenure = self._tenure
         step = statements.Take(decision, fingerprint, self.replica, made)
         result: statements.Taken = await self._group.do(step)
-        return result
+        return replace(result, held=replace(result.held, tenure=tenure))
 
     async def record(
         self,
@@ -98,9 +118,10 @@ class Ledger:
 
         `keep` says that this replica goes on with it; otherwise it is free until it is due.
         """
+        tenure = self._tenure
         owner = self.replica if keep else None
         result: Held | None = await self._group.do(statements.Record(held, decision, made, owner))
-        return result
+        return None if result is None else replace(result, tenure=tenure)
 
     async def claim_due(
         self, limit: int, *, busy: Collection[str], shunned: Collection[str] = ()
@@ -114,8 +135,9 @@ class Ledger:
         step = statements.Claim(
             self.replica, now, now - REPLICA_LIFETIME, limit, frozenset(busy), frozenset(shunned)
         )
+        tenure = self._tenure
         result: list[Held] = await self._group.do(step)
-        return result
+        return [replace(held, tenure=tenure) for held in result]
 
     async def mark_announced(self, told: Collection[tuple[int, int]]) -> None:
         """Remember that the broker confirmed these events, given as (row, sequence)."""
@@ -133,16 +155,42 @@ class Ledger:
         """Forget the marks of messages that did no harm."""
         await self._group.do(statements.Unmark(frozenset(identities)))
 
-    async def heartbeat(self) -> None:
-        """Read the database's clock, and give a sign of life by it."""
+    async def read_clock(self) -> datetime:
+        """Read the database's clock, for whoever gives no signs of life."""
         asked_at, read = await self._read(self._ask_time)
         self._clock.set(read, asked_at=asked_at)
+        return read
+
+    async def heartbeat(self) -> None:
+        """Read the database's clock, and give a sign of life by it."""
+        was_current = self.is_current
+        read = await self.read_clock()
         await self._group.do(statements.Seen(self.replica, read))
+        # Until this very commit, the sign of life before was what others saw.
+        if not (was_current and self.is_current):
+            self._tenure += 1
         self._seen_at = read
 
     async def leave(self) -> None:
         """Give everything that this replica owns free at once."""
         await self._group.do(statements.Gone(self.replica))
+
+    async def note_burial(self, burial: Burial) -> None:
+        """Take a message into the books that is about to become a dead letter.
+
+        To be done before it is published. One that is in the books already, or that the ledger
+        knows as a request, changes nothing.
+        """
+        await self._group.do(burials.Bury(burial, self.now()))
+
+    async def dead_letter_left(self, identity: bytes, how: burials.Way) -> None:
+        """Tell the books that a dead letter leaves its queue.
+
+        `identity` is that of `worker.core.burials.identity`. To be told before it is published
+        again: whoever takes it then counts it anew. A dropped one stays in the books as
+        dead-lettered. One that is not in the books changes nothing.
+        """
+        await self._group.do(burials.Left(identity, how))
 
     async def forget_replicas(self) -> None:
         """Declare every other replica gone: for a ledger that a lock proves to be ours alone."""
@@ -166,6 +214,10 @@ class Ledger:
         """Count the unfinished withdrawals by provider and status."""
         return await self._read(queries.count_open)
 
+    async def books_differences(self) -> list[BooksDifference]:
+        """Return by how much the counters differ from the rows, by provider and currency."""
+        return await self._read(books.differences)
+
     async def owned_by_others(
         self, provider: str, withdrawal_ids: Collection[str], *, row: int
     ) -> frozenset[str]:
@@ -181,6 +233,16 @@ class Ledger:
     async def history(self, message_id: str) -> History | None:
         """Return all that is known of one request, or None when it is not known."""
         return await self._read(lambda connection: queries.history(connection, message_id))
+
+    async def known(self, message_ids: Collection[str]) -> dict[str, Known]:
+        """Return what is known of some requests by message id; at most some thousands at once."""
+        if not message_ids:
+            return {}
+        return await self._read(lambda connection: queries.known(connection, message_ids))
+
+    async def wanted(self, which: queries.Wanted, *, limit: int) -> list[Withdrawal]:
+        """Return up to `limit` withdrawals, the oldest first."""
+        return await self._read(lambda connection: queries.wanted(connection, which, limit=limit))
 
     async def check(self) -> None:
         """Read one value; raises LedgerUnavailable when the ledger does not answer."""

@@ -1,25 +1,27 @@
 """The Bluum API, investor-scoped generation (G3 of the reference): its words, turned into ours.
 
 Source keys in capitals (WD, IDEM, …) name pages of Bluum's documentation, as in the project's
-reference. Where pages contradict each other every documented variant is read. Nothing here decides
-what follows from an answer."""
+reference. Where pages contradict each other every documented variant is read. Which answer means
+what stands in `bluum_answers`; nothing here decides what follows from one."""
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, assert_never, get_args
 from urllib.parse import quote
 
-import httpx
 from pydantic import Field
 
 from worker.core.answers import (
+    NO_TRACE,
     Answer,
     Conflicted,
     Denied,
     Entry,
+    EntryAnswer,
     ListAnswer,
     Listed,
     Refused,
@@ -29,7 +31,9 @@ from worker.core.answers import (
     Unclear,
 )
 from worker.core.requests import DESCRIPTION_LIMIT, Description, Identifier, Request
-from worker.core.withdrawal import Reason, ReasonCode, Status, reference_token
+from worker.core.withdrawal import Reason, Status, reference_token
+from worker.providers.answer_table import NO_STATUS, Acts, Body, Meaning, Operation, Row
+from worker.providers.bluum_answers import ANSWERS
 from worker.providers.http import Outcome, Postponed, Reply, Silence
 
 if TYPE_CHECKING:
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
 
     from worker.core.decide import Permit
     from worker.providers.http import Line
+
+_log = logging.getLogger(__name__)
 
 #: How money travels (WD).
 Method = Literal["ach", "wire", "international_wire", "manual_bank_transfer"]
@@ -53,20 +59,6 @@ STATUSES: Final[Mapping[str, Status]] = {
     "failed": Status.FAILED,
 }
 
-#: What a refusal means, by Bluum's code (CODES). Other codes are classified by HTTP status.
-REFUSALS: Final[Mapping[str, ReasonCode]] = {
-    "BLUM-422-001": ReasonCode.INSUFFICIENT_FUNDS,
-    "BLUM-422-005": ReasonCode.INSUFFICIENT_FUNDS,
-}
-_REFUSED_BY_STATUS: Final[Mapping[int, ReasonCode]] = {
-    400: ReasonCode.REFUSED,
-    403: ReasonCode.NOT_PERMITTED,
-    404: ReasonCode.NOT_FOUND,
-    422: ReasonCode.REFUSED,
-}
-#: "Unknown path" (CODES): our base URL is wrong, which is nothing a customer could have caused.
-_UNKNOWN_PATH: Final = "BLUM-404-002"
-
 #: A page of a list; documented maxima are 100 (WDL) and 200 (HOW).
 PAGE: Final = 100
 PAGES_LIMIT: Final = 200
@@ -79,6 +71,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 _WORD = re.compile(r"[A-Za-z0-9 _.-]{1,64}")
 _AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,12})?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_SUCCESS_CLASS: Final = 2
 _NO_DAY: Final = date(1970, 1, 1)
 #: What is kept of a provider's own words.
 TEXT_LIMIT: Final = 2000
@@ -110,16 +103,26 @@ class BluumRequest(Request):
 
 
 class Bluum:
-    """The provider `bluum`, over one `Line`."""
+    """The provider `bluum`, over one `Line`.
+
+    `now` and `tenure` tell the time and the worker's tenure (None when it has none): both are
+    asked last, after all waiting, right before a create call leaves.
+    """
 
     name = "bluum"
     shape: type[Request] = BluumRequest
 
     def __init__(
-        self, line: Line, *, reference_in_description: bool, now: Callable[[], datetime]
+        self,
+        line: Line,
+        *,
+        reference_in_description: bool,
+        now: Callable[[], datetime],
+        tenure: Callable[[], int | None],
     ) -> None:
         self._line = line
         self._now = now
+        self._tenure = tenure
         self._reference_in_description = reference_in_description
 
     def compose(self, request: Request, idempotency_key: str) -> bytes:
@@ -143,8 +146,8 @@ class Bluum:
 
     async def create(self, permit: Permit) -> Answer:
         """`POST /investors/{id}/withdrawals` (WD) with the key (IDEM) and bytes of the permit."""
-        reply = await self._line.exchange(
-            "create",
+        outcome = await self._line.exchange(
+            Operation.CREATE,
             "POST",
             _path(permit.party_id),
             body=permit.body,
@@ -152,21 +155,32 @@ class Bluum:
                 "Idempotency-Key": permit.idempotency_key,
                 "Content-Type": "application/json",
             },
-            may_leave=lambda: self._now() < permit.valid_until,
+            may_leave=lambda: (
+                self._now() < permit.valid_until and self._tenure() == permit.tenure
+            ),
         )
-        return _answer(reply, expected_id=None)
+        return _answer(Operation.CREATE, outcome, expected_id=None)
 
     async def look(self, party_id: str, withdrawal_id: str) -> Answer:
         """`GET /investors/{id}/withdrawals/{id}` (PF)."""
-        reply = await self._line.exchange("look", "GET", _path(party_id, withdrawal_id))
-        return _answer(reply, expected_id=withdrawal_id)
+        outcome = await self._line.exchange(Operation.LOOK, "GET", _path(party_id, withdrawal_id))
+        return _answer(Operation.LOOK, outcome, expected_id=withdrawal_id)
+
+    async def entry(self, party_id: str, withdrawal_id: str) -> EntryAnswer:
+        """`GET /investors/{id}/withdrawals/{id}` (PF): fields as in the list (WD)."""
+        outcome = await self._line.exchange(Operation.LOOK, "GET", _path(party_id, withdrawal_id))
+        answer = _answer(Operation.LOOK, outcome, expected_id=withdrawal_id)
+        if not isinstance(answer, Reported):
+            return answer
+        entry = _entry(outcome.document) if isinstance(outcome, Reply) else None
+        return Unclear("unusable_entry", trace=answer.trace) if entry is None else entry
 
     async def cancel(self, party_id: str, withdrawal_id: str) -> Answer:
         """`POST /investors/{id}/withdrawals/{id}/cancel`, no body (PF, JW)."""
-        reply = await self._line.exchange(
-            "cancel", "POST", f"{_path(party_id, withdrawal_id)}/cancel"
+        outcome = await self._line.exchange(
+            Operation.CANCEL, "POST", f"{_path(party_id, withdrawal_id)}/cancel"
         )
-        return _answer(reply, expected_id=withdrawal_id)
+        return _answer(Operation.CANCEL, outcome, expected_id=withdrawal_id)
 
     async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
         """`GET /investors/{id}/withdrawals` (WDL) over the days given, page by page.
@@ -184,11 +198,12 @@ class Bluum:
                 "limit": str(PAGE),
                 "offset": str(max(0, len(entries) - 1)),
             }
-            reply = await self._line.exchange("list", "GET", _path(party_id), query=query)
-            read = _page(reply)
-            if not isinstance(read, tuple):
-                return read
-            found, more = read
+            outcome = await self._line.exchange(Operation.LIST, "GET", _path(party_id), query=query)
+            page = _page(outcome)
+            row = _classified(Operation.LIST, outcome, usable=page is not None)
+            if row.meaning is not Meaning.LISTED or page is None:
+                return _no_success(row, outcome)
+            found, more = page
             if entries and (not found or _id(found[0]) != _id(entries[-1])):
                 return Unclear("list_moved")
             entries[-1:] = found
@@ -204,18 +219,11 @@ class Bluum:
 
         None when neither came: nobody answered, or somebody who is not Bluum.
         """
-        reply = await self._line.exchange(
-            "credentials", "GET", _path(_NOBODY), query={"limit": "1"}
+        outcome = await self._line.exchange(
+            Operation.CREDENTIALS, "GET", _path(_NOBODY), query={"limit": "1"}
         )
-        match _success(reply):
-            case Denied():
-                return False
-            case Refused():
-                return True
-            case Reply() as list_of_nobody if isinstance(_page(list_of_nobody), tuple):
-                return True
-            case _:
-                return None
+        row = _classified(Operation.CREDENTIALS, outcome, usable=_page(outcome) is not None)
+        return {Meaning.ACCEPTED: True, Meaning.DENIED: False}.get(row.meaning)
 
     def _description(self, text: str | None, token: str) -> str | None:
         if not self._reference_in_description:
@@ -229,51 +237,77 @@ def _path(party_id: str, withdrawal_id: str | None = None) -> str:
     return path if withdrawal_id is None else f"{path}/{quote(withdrawal_id, safe='')}"
 
 
-def _answer(outcome: Outcome, *, expected_id: str | None) -> Answer:
-    """Turn an exchange about one withdrawal into an answer: a total map of what may come."""
-    reply = _success(outcome)
-    if not isinstance(reply, Reply):
-        return reply
-    reported = _reported(reply.document or {}, request_id=reply.request_id, status=reply.status)
-    if reported is None or expected_id not in {None, reported.withdrawal_id}:
-        return Unclear("unusable_body", trace=_trace(reply))
-    return reported
+def _answer(operation: Operation, outcome: Outcome, *, expected_id: str | None) -> Answer:
+    """Turn an exchange about one withdrawal into an answer."""
+    reported = _reported_by(outcome, expected_id)
+    strange = reported is not None and reported.status is None
+    row = _classified(operation, outcome, usable=reported is not None, strange=strange)
+    if row.meaning is Meaning.REPORTED and reported is not None:
+        return reported
+    if row.meaning is Meaning.CONFLICTED:
+        return Conflicted(_trace(outcome))
+    return _no_success(row, outcome)
 
 
-def _success(reply: Outcome) -> Reply | Refused | Conflicted | Unclear | Throttled | Denied:
-    """Return a reply of 2xx as it is, for its body to be read, and an answer for all others."""
-    if isinstance(reply, Silence):
-        return Unclear(reply.why)
-    if isinstance(reply, Postponed):
-        return Throttled(reply.wait)
-    trace = _trace(reply)
-    match reply.status:
-        case status if httpx.codes.is_success(status):
-            return reply
-        case httpx.codes.UNAUTHORIZED:
+def _classified(
+    operation: Operation, outcome: Outcome, *, usable: bool, strange: bool = False
+) -> Row:
+    """Find the row of the table that holds; `usable` tells whether a success's body is."""
+    status, code = NO_STATUS, None
+    match outcome:
+        case Silence():
+            body = Body.SILENCE
+        case Postponed():
+            body = Body.UNSENT
+        case Reply(status=status) if _is_success(outcome):
+            body = (Body.STRANGE if strange else Body.USABLE) if usable else Body.OTHER
+        case Reply(status=status):
+            body, code = _error_body(outcome), _trace(outcome).provider_code
+        case _:  # pragma: no cover
+            assert_never(outcome)
+    row = ANSWERS.row(operation, status, body, code)
+    # Of refused credentials who watches over them tells, once.
+    if row.acts is Acts.OPERATOR and row.meaning is not Meaning.DENIED:
+        _log.error(
+            "operator needed",
+            extra={"operation": operation.value, "http_status": status, "provider_code": code},
+        )
+    return row
+
+
+def _no_success(row: Row, outcome: Outcome) -> Refused | Unclear | Throttled | Denied:
+    """Put a row into words of ours; what is none of the clear ones is unclear."""
+    trace = _trace(outcome)
+    retry_after = outcome.retry_after if isinstance(outcome, Reply) else None
+    match row.meaning:
+        case Meaning.REFUSED if row.reason is not None:
+            return Refused(Reason(row.reason, trace.provider_code), trace)
+        case Meaning.THROTTLED:
+            wait = outcome.wait if isinstance(outcome, Postponed) else retry_after
+            return Throttled(wait, trace)
+        case Meaning.DENIED:
             return Denied(trace)
-        case httpx.codes.CONFLICT:
-            return Conflicted(trace)
-        case httpx.codes.TOO_MANY_REQUESTS:
-            return Throttled(reply.retry_after, trace)
-        case status if status in _REFUSED_BY_STATUS and _is_bluums(reply):
-            if trace.provider_code == _UNKNOWN_PATH:
-                return Unclear("unknown_path", reply.retry_after, trace)
-            code = REFUSALS.get(trace.provider_code or "", _REFUSED_BY_STATUS[status])
-            return Refused(Reason(code, trace.provider_code), trace)
-        case status:
-            # 408, 5xx, redirects, and refusals that are not in Bluum's words (a proxy's page).
-            return Unclear(f"http_{status}", reply.retry_after, trace)
+        case _:
+            heard = outcome.why if isinstance(outcome, Silence) else f"http_{trace.http_status}"
+            return Unclear(row.why or heard, retry_after, trace)
 
 
-def _is_bluums(reply: Reply) -> bool:
-    """Tell whether a refusal is in one of Bluum's documented envelopes (REF, ERR, ORD, NB)."""
+def _is_success(reply: Reply) -> bool:
+    return reply.status // 100 == _SUCCESS_CLASS
+
+
+def _error_body(reply: Reply) -> Body:
+    """Tell whether an error is in one of Bluum's documented envelopes (REF, ERR, ORD, NB)."""
     document = reply.document or {}
-    return isinstance(document.get("error"), dict | str) or isinstance(document.get("code"), str)
+    if isinstance(document.get("error"), dict) or isinstance(document.get("code"), str):
+        return Body.ENVELOPE
+    return Body.TEXT if isinstance(document.get("error"), str) else Body.OTHER
 
 
-def _trace(reply: Reply) -> Trace:
-    document = reply.document or {}
+def _trace(outcome: Outcome) -> Trace:
+    if not isinstance(outcome, Reply):
+        return NO_TRACE
+    reply, document = outcome, outcome.document or {}
     error = document.get("error")
     inner: Mapping[str, Any] = error if isinstance(error, dict) else document
     code = inner.get("code")
@@ -291,6 +325,17 @@ def _told(text: object) -> str | None:
     if not isinstance(text, str):
         return None
     return text[:TEXT_LIMIT].replace("\x00", "").encode(errors="replace").decode()
+
+
+def _reported_by(outcome: Outcome, expected_id: str | None) -> Reported | None:
+    """Read the withdrawal that a success is about; None unless it is the one that was asked for."""
+    if not isinstance(outcome, Reply) or not _is_success(outcome):
+        return None
+    reported = _reported(
+        outcome.document or {}, request_id=outcome.request_id, status=outcome.status
+    )
+    is_another = reported is not None and expected_id not in {None, reported.withdrawal_id}
+    return None if is_another else reported
 
 
 def _reported(
@@ -315,23 +360,18 @@ def _reported(
     )
 
 
-def _page(
-    outcome: Outcome,
-) -> tuple[list[Entry], bool] | Refused | Unclear | Throttled | Denied:
-    """Read one page of a list, with whether more follows."""
-    reply = _success(outcome)
-    if isinstance(reply, Conflicted):
-        return Unclear("http_409", trace=reply.trace)
-    if not isinstance(reply, Reply):
-        return reply
-    document = reply.document or {}
+def _page(outcome: Outcome) -> tuple[list[Entry], bool] | None:
+    """Read one page of a list, with whether more follows; None when it cannot be read whole."""
+    if not isinstance(outcome, Reply) or not _is_success(outcome):
+        return None
+    document = outcome.document or {}
     data, more = document.get("data"), document.get("has_more")
     if not isinstance(data, list) or not isinstance(more, bool):
-        return Unclear("unusable_body", trace=_trace(reply))
+        return None
     entries = [_entry(item) for item in data]
     read = [entry for entry in entries if entry is not None]
     # An entry that cannot be read might be the very one that is looked for.
-    return (read, more) if len(read) == len(entries) else Unclear("unusable_body")
+    return (read, more) if len(read) == len(entries) else None
 
 
 def _entry(item: object) -> Entry | None:
@@ -355,6 +395,7 @@ def _entry(item: object) -> Entry | None:
         target_id=_text(item.get("funding_source_id"), _ID),
         text=_text(item.get("description")),
         created_on=_created_on(item),
+        party_id=_text(item.get("investor_id"), _ID),
     )
 
 

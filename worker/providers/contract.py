@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from datetime import date
 
-    from worker.core.answers import Answer, ListAnswer
+    from worker.core.answers import Answer, EntryAnswer, ListAnswer
     from worker.core.decide import Permit
     from worker.core.requests import Request
 
@@ -34,6 +34,10 @@ class Provider(Protocol):
 
     async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
         """Read all withdrawals of a party over some days, every page of them."""
+        ...
+
+    async def entry(self, party_id: str, withdrawal_id: str) -> EntryAnswer:
+        """Read one withdrawal with all by which it is recognised, as the list shows it."""
         ...
 
     async def cancel(self, party_id: str, withdrawal_id: str) -> Answer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -21,7 +22,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from worker.providers.pace import Pace
 
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 BODY_LIMIT: Final = 4 * 1024 * 1024
 #: A provider may ask for patience, but not for days.
 RETRY_AFTER_LIMIT: Final = timedelta(hours=1)
+_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 _CONNECT_SECONDS: Final = 5.0
 _CONNECTIONS: Final = 300
 
@@ -187,26 +189,56 @@ class Line:
             status=response.status_code,
             document=_document(content),
             request_id=_printable(response.headers.get("x-request-id")),
-            retry_after=retry_after(response.headers.get("retry-after"), now=datetime.now(UTC)),
+            retry_after=retry_after(
+                response.headers.get_list("retry-after"),
+                answered_at=response.headers.get("date"),
+                now=datetime.now(UTC),
+            ),
         )
 
 
-def retry_after(value: str | None, *, now: datetime) -> timedelta | None:
-    """Read a `Retry-After` header: seconds or an HTTP date; None when it is absent or neither."""
-    if value is None:
+def retry_after(
+    values: Collection[str], *, answered_at: str | None, now: datetime
+) -> timedelta | None:
+    """Read the `Retry-After` headers of an answer: how long to keep away, at most an hour.
+
+    Each is seconds (a fraction counts as a whole one) or an HTTP date in any of its three forms;
+    what is neither is left out, and of several the longest holds: waiting longer harms nobody. None
+    when there is nothing to read; zero when the date has passed. A date is compared with
+    `answered_at`, the answer's own `Date`: both are the server's clock, so ours may be wrong. `now`
+    is our clock, for answers without one.
+    """
+    if not values:
         return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        # A number too long to be a duration is cut; what is left of it is long enough.
-        wait = timedelta(seconds=int(text.lstrip("0")[:9] or "0"))
-    else:
-        try:
-            at = parsedate_to_datetime(text)
-        except (ValueError, OverflowError):
-            # A year of twenty digits is an OverflowError, and not documented.
-            return None
-        wait = (at if at.tzinfo else at.replace(tzinfo=UTC)) - now
-    return max(timedelta(0), min(wait, RETRY_AFTER_LIMIT))
+    since = _date(answered_at or "") or now
+    waits = [wait for value in values if (wait := _wait(value.strip(), since)) is not None]
+    return max(timedelta(0), min(max(waits), RETRY_AFTER_LIMIT)) if waits else None
+
+
+def _wait(text: str, since: datetime) -> timedelta | None:
+    # A header that came twice may have been joined on the way; commas stand in dates as well.
+    parts = [part.strip() for part in text.split(",")]
+    if all(_SECONDS.fullmatch(part) for part in parts):
+        return max(_seconds(part) for part in parts)
+    at = _date(text)
+    return None if at is None else at - since
+
+
+def _seconds(text: str) -> timedelta:
+    whole, _, fraction = text.partition(".")
+    # A number too long to be a duration is cut; what is left of it is long enough.
+    seconds = int(whole.lstrip("0")[:9] or "0")
+    return timedelta(seconds=seconds + bool(fraction.strip("0")))
+
+
+def _date(text: str) -> datetime | None:
+    """Read an HTTP date: IMF-fixdate, RFC 850's or asctime's form (RFC 9110, section 5.6.7)."""
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        # A year of twenty digits is an OverflowError, and not documented.
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _document(content: bytearray) -> Mapping[str, Any] | None:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
 
 from worker.core.messages import DeadReason
-from worker.flows.ports import PublishUnconfirmed, PublishUnroutable
+from worker.flows.ports import LedgerUnavailable, PublishUnconfirmed, PublishUnroutable
 from worker.flows.settlement import Accept, Bury, Return, Settlement
 from worker.rabbitmq import failures, topology
 from worker.rabbitmq.connection import keep_connected
@@ -51,8 +51,9 @@ class Consumer:
     """Takes messages from `queue` while `gate` is open; `run` it as a task.
 
     `handle` carries one message out and says how it is settled. `report` is told whether messages
-    are being consumed, `buried` of each dead letter's reason. `prefetch` bounds how many messages
-    are in work at once, also across reconnections.
+    are being consumed. `note_burial` is told of each dead letter before it is published, and may
+    raise LedgerUnavailable: then the message goes back; `buried` is told of its reason afterwards.
+    `prefetch` bounds how many messages are in work at once, also across reconnections.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Consumer:
         declare: bool,
         handle: Callable[[Envelope], Awaitable[Settlement]],
         report: Callable[[bool, str], None],
+        note_burial: Callable[[Envelope, DeadReason], Awaitable[None]],
         buried: Callable[[DeadReason], None],
         check_every: timedelta = CHECK_EVERY,
     ) -> None:
@@ -77,6 +79,7 @@ class Consumer:
         self._declare = declare
         self._handle = handle
         self._report = report
+        self._note_burial = note_burial
         self._buried = buried
         self._check_every = check_every
         #: Delivered, and waiting for a place.
@@ -248,7 +251,12 @@ class Consumer:
 
     async def _bury(self, delivery: Delivery, reason: DeadReason, detail: str) -> None:
         try:
+            await self._note(delivery, reason)
             await dead_letter(self._publisher, delivery, self._queue, reason, detail)
+        except LedgerUnavailable as error:
+            _log.warning("dead letter not counted", extra={"error": str(error)})
+            await self._settle(delivery, Return("dead letter not counted"))
+            return
         except (PublishUnconfirmed, PublishUnroutable) as error:
             _log.warning("dead letter not confirmed", extra={"error": type(error).__name__})
             await self._settle(delivery, Return("dead letter not confirmed"))
@@ -256,6 +264,15 @@ class Consumer:
         self._buried(reason)
         _log.warning("dead letter", extra={"reason": reason.value, "detail": detail})
         await delivery.accept()
+
+    async def _note(self, delivery: Delivery, reason: DeadReason) -> None:
+        """Have a dead letter counted; what cannot be counted is buried all the same."""
+        try:
+            await self._note_burial(delivery.read() or delivery.without_properties(), reason)
+        except LedgerUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - a bug, or content that the ledger refuses
+            _log.exception("dead letter cannot be counted", extra={"reason": reason.value})
 
     def _failed(self, delivery: Delivery) -> Settlement:
         identity = delivery.identity

@@ -41,7 +41,8 @@ _ACTED_ON_FIELDS: Final = {
     "expiration": "x-original-expiration",
     "user_id": "x-original-user-id",
 }
-_DELIVERY_COUNT: Final = b"x-delivery-count"
+#: What a quorum queue counts with each delivery; the second one from RabbitMQ 4.3 on.
+DELIVERY_COUNTS: Final = frozenset({b"x-delivery-count", b"x-acquired-count"})
 _LEFT_OUT: Final = "x-left-out"
 _ORIGINAL: Final = "x-original-properties"
 
@@ -106,6 +107,6 @@ def in_one_header(original: bytes, why: tuple[Header, ...], *, room: int) -> byt
 
 def _kept(headers: Iterable[Header], own: Iterable[Header]) -> list[Header]:
     """Return the headers as they were, but for names on which the broker acts, its and our own."""
-    dropped = {_DELIVERY_COUNT, *(header.name for header in own)}
+    dropped = {*DELIVERY_COUNTS, *(header.name for header in own)}
     renamed = [Header(_ACTED_ON_HEADERS.get(name, name), value) for name, value in headers]
     return [header for header in renamed if header.name not in dropped]

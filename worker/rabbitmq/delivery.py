@@ -60,6 +60,10 @@ class Delivery:
             redelivered=bool(self._message.redelivered),
         )
 
+    def without_properties(self) -> Envelope:
+        """Free the message of the broker's types when nothing but its body can be read."""
+        return Envelope(body=self.body, redelivered=bool(self._message.redelivered))
+
     @property
     def identity(self) -> bytes:
         """What is the same when this message is delivered again, and differs from other messages'.

@@ -30,7 +30,7 @@ from worker.flows.ports import PublishUnconfirmed, PublishUnroutable
 from worker.rabbitmq import failures
 from worker.rabbitmq.alarm import Alarm
 from worker.rabbitmq.connection import keep_connected
-from worker.rabbitmq.topology import DEAD_LETTERS, EVENTS_EXCHANGE
+from worker.rabbitmq.topology import COMMANDS_EXCHANGE, DEAD_LETTERS, EVENTS_EXCHANGE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -113,6 +113,16 @@ class Publisher:
         verbatim = _Verbatim(properties)
         await self._publish(
             lambda line: line.letter(DEAD_LETTERS, key, body, verbatim), self._one_at_a_time
+        )
+
+    async def request(self, key: str, body: bytes, properties: bytes) -> None:
+        """Publish a message to the worker's own exchange with encoded properties: a replay.
+
+        Returns once a queue has it; raises as `dead_letter` does.
+        """
+        verbatim = _Verbatim(properties)
+        await self._publish(
+            lambda line: line.letter(COMMANDS_EXCHANGE, key, body, verbatim), self._one_at_a_time
         )
 
     async def _publish(

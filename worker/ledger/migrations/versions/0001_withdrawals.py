@@ -10,7 +10,7 @@ _ROW = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Make the five tables and their indexes."""
+    """Make the tables and their indexes."""
     op.create_table(
         "withdrawals",
         sa.Column("id", _ROW, primary_key=True, autoincrement=True),
@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("traceparent", sa.Text),
         sa.Column("not_after", sa.BigInteger),
         sa.Column("taken_at", sa.BigInteger, nullable=False),
+        sa.Column("origin", sa.LargeBinary, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("sequence", sa.Integer, nullable=False),
@@ -50,6 +51,8 @@ def upgrade() -> None:
         sa.Column("changed_at", sa.BigInteger, nullable=False),
         sa.Column("finished_at", sa.BigInteger),
         sa.Column("due_at", sa.BigInteger),
+        sa.Column("head", sa.LargeBinary, nullable=False),
+        sa.Column("seal", sa.LargeBinary, nullable=False),
         sa.Column("owner", sa.Text),
     )
     _index("uq_withdrawals_message_id", "withdrawals", ["message_id"], unique=True)
@@ -79,6 +82,9 @@ def upgrade() -> None:
         sa.Column("reversal", sa.Boolean, nullable=False),
         sa.Column("cause", sa.Text, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("operator", sa.Text),
+        sa.Column("note", sa.Text),
+        sa.Column("hash", sa.LargeBinary, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -123,6 +129,38 @@ def upgrade() -> None:
         sa.Column("id", sa.Text, primary_key=True),
         sa.Column("started_at", sa.BigInteger, nullable=False),
         sa.Column("seen_at", sa.BigInteger, nullable=False),
+    )
+    _tables_of_the_books()
+
+
+def _tables_of_the_books() -> None:
+    op.create_table(
+        "tallies",
+        sa.Column("replica", sa.Text, primary_key=True),
+        sa.Column("provider", sa.Text, primary_key=True),
+        sa.Column("currency", sa.Text, primary_key=True),
+        sa.Column("taken", sa.BigInteger, nullable=False),
+        sa.Column("taken_minor", sa.BigInteger, nullable=False),
+        sa.Column("finished", sa.BigInteger, nullable=False),
+        sa.Column("finished_minor", sa.BigInteger, nullable=False),
+        sa.Column("buried", sa.BigInteger, nullable=False),
+        sa.Column("buried_minor", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "dead_letters",
+        sa.Column("identity", sa.LargeBinary, primary_key=True),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("message_id", sa.Text),
+        sa.Column("provider", sa.Text),
+        sa.Column("currency", sa.Text),
+        sa.Column("amount_minor", sa.BigInteger),
+        sa.Column("first_at", sa.BigInteger, nullable=False),
+        sa.Column("last_at", sa.BigInteger, nullable=False),
+        sa.Column("copies", sa.Integer, nullable=False),
+        sa.Column("dropped", sa.Integer, nullable=False),
+        sa.Column("replayed", sa.Integer, nullable=False),
+        sqlite_with_rowid=False,
     )
 
 

@@ -1,0 +1,209 @@
+"""Workers with one rule taken out, each by a few lines: what the crashes have to find.
+
+Only what is changed stands here; the rest is the real worker."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tests.crashes.replica import PointedLedger, PointedOutbox, PointedProvider, Replica
+from tests.flows.house import PATIENCE
+from worker.core.answers import Refused, Unclear
+from worker.core.withdrawal import Reason, ReasonCode
+from worker.flows.ports import PublishUnconfirmed
+from worker.flows.settlement import ACCEPT, Bury
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from tests.crashes.broker import Delivery
+    from tests.crashes.world import World
+    from worker.core.answers import Answer, Attempt
+    from worker.core.decide import Decision, Held, Permit
+    from worker.core.schedule import Patience
+    from worker.flows.ports import Outgoing
+    from worker.flows.settlement import Settlement
+    from worker.ledger.statements import Taken
+
+
+class CallsBeforeItWrites(Replica):
+    """Calls the provider when the ledger does not hold the intent yet."""
+
+    def a_ledger(self) -> PointedLedger:
+        """Write the request down without the intent, and go on as if it were there."""
+
+        class Forgetful(PointedLedger):
+            async def take(
+                self, decision: Decision, fingerprint: bytes, made: tuple[Attempt, ...] = ()
+            ) -> Taken:
+                bare = replace(decision.withdrawal, in_doubt=False, first_attempt_at=None)
+                taken = await super().take(replace(decision, withdrawal=bare), fingerprint, made)
+                if not taken.is_new:
+                    return taken
+                return replace(taken, held=replace(taken.held, withdrawal=decision.withdrawal))
+
+        return Forgetful(self)
+
+
+class CallsAgainBeforeItWrites(Replica):
+    """Makes a later attempt when the ledger does not hold its intent yet."""
+
+    def a_ledger(self) -> PointedLedger:
+        """Leave out what is committed before a call."""
+
+        class Forgetful(PointedLedger):
+            async def record(
+                self,
+                held: Held,
+                decision: Decision,
+                made: tuple[Attempt, ...] = (),
+                *,
+                keep: bool = False,
+            ) -> Held | None:
+                if keep:
+                    return replace(held, withdrawal=decision.withdrawal)
+                return await super().record(held, decision, made)
+
+        return Forgetful(self)
+
+
+class AcceptsFirst(Replica):
+    """Acknowledges a message before the ledger has it."""
+
+    async def carry_out(self, delivery: Delivery) -> None:
+        """Settle, and then begin."""
+        await self.settle(delivery, ACCEPT)
+        settlement = await self.handle(delivery)
+        if isinstance(settlement, Bury):
+            await self.settle(delivery, settlement)
+
+
+class AcceptsBeforeItBuries(Replica):
+    """Acknowledges a message before its dead letter is confirmed."""
+
+    async def settle(self, delivery: Delivery, settlement: Settlement) -> None:
+        """Settle a dead letter the wrong way round."""
+        if isinstance(settlement, Bury):
+            await super().settle(delivery, ACCEPT)
+        await super().settle(delivery, settlement)
+
+
+class KnowsNoHorizon(Replica):
+    """Trusts the provider to remember a key for ever."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        _be_patient(self, replace(PATIENCE, window=timedelta(days=3650)))
+
+
+class WaitsForNoList(Replica):
+    """Believes that a list shows at once whatever has happened."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        _be_patient(self, replace(PATIENCE, settling=timedelta(seconds=1)))
+
+
+class CallsWithAnOldPermit(Replica):
+    """Lets a call leave however long ago it was permitted."""
+
+    def a_provider(self) -> PointedProvider:
+        """Look at no clock before a call leaves."""
+
+        class Careless(PointedProvider):
+            async def leave(self, permit: Permit) -> Answer:
+                return await self.bank.create(permit)
+
+        return Careless(self)
+
+
+class TakesSilenceForNo(Replica):
+    """Reads silence as a refusal."""
+
+    def a_provider(self) -> PointedProvider:
+        """Answer for the provider when it does not."""
+
+        class Impatient(PointedProvider):
+            async def create(self, permit: Permit) -> Answer:
+                answer = await super().create(permit)
+                if isinstance(answer, Unclear):
+                    return Refused(Reason(ReasonCode.REFUSED))
+                return answer
+
+        return Impatient(self)
+
+
+class AnnouncesBackwards(Replica):
+    """Publishes the newest event of a withdrawal first."""
+
+    def a_ledger(self) -> PointedLedger:
+        """Give events out in the wrong order."""
+
+        class Reversed(PointedLedger):
+            async def unannounced(self, of: Collection[int]) -> list[Outgoing]:
+                events = await super().unannounced(of)
+                return sorted(events, key=lambda event: (event.row, -event.sequence))
+
+        return Reversed(self)
+
+
+class MarksBeforeItPublishes(Replica):
+    """Marks events as told before the broker has them."""
+
+    def a_ledger(self) -> PointedLedger:
+        """Mark events when they are read."""
+
+        class Hasty(PointedLedger):
+            async def unannounced(self, of: Collection[int]) -> list[Outgoing]:
+                events = await super().unannounced(of)
+                await self.mark_announced([(event.row, event.sequence) for event in events])
+                return events
+
+        return Hasty(self)
+
+
+class NeedsNoConfirmation(Replica):
+    """Takes what was published for what arrived."""
+
+    def an_outbox(self) -> PointedOutbox:
+        """Hear no failure."""
+
+        class Trusting(PointedOutbox):
+            async def announce(self, event: Outgoing) -> None:
+                try:
+                    await super().announce(event)
+                except PublishUnconfirmed:
+                    return
+
+        return Trusting(self)
+
+
+class OverwritesOthers(Replica):
+    """Records over whatever somebody else has recorded meanwhile."""
+
+    def a_ledger(self) -> PointedLedger:
+        """Take the newest version for the one that was held."""
+
+        class Stubborn(PointedLedger):
+            async def record(
+                self,
+                held: Held,
+                decision: Decision,
+                made: tuple[Attempt, ...] = (),
+                *,
+                keep: bool = False,
+            ) -> Held | None:
+                known = await self.history(held.withdrawal.order.message_id)
+                assert known is not None
+                newest = replace(held, version=known.held.version)
+                return await super().record(newest, decision, made, keep=keep)
+
+        return Stubborn(self)
+
+
+def _be_patient(worker: Replica, patience: Patience) -> None:
+    house = worker.house
+    for flow in (house.submission, house.resolution, house.follow):
+        vars(flow)["_patience"] = patience

@@ -1,0 +1,95 @@
+"""Every short story, struck at every single point; the promises hold each time.
+
+`WITHDRAWALS_TEST_CRASHES=all` walks every story with every blow, which takes minutes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.crashes.points import Blow
+from tests.crashes.stories import STORIES, Story
+
+if TYPE_CHECKING:
+    from tests.crashes.runs import Walk
+
+_ALL: Final = os.environ.get("WITHDRAWALS_TEST_CRASHES") == "all"
+
+_IN_DOUBT: Final = (
+    "paid in silence then refused",
+    "silent then refused",
+    "paid late after a refusal and listed later",
+    "conflict",
+    "key expired and paid",
+    "key expired and paid late",
+)
+#: Which stories are struck with what, with how many workers alive at once.
+_WALKS: Final = {
+    (Blow.KILL, 1): tuple(story.name for story in STORIES),
+    (Blow.KILL, 2): ("two requests at once", "duplicate in flight", "silence", *_IN_DOUBT),
+    (Blow.PAUSE, 2): ("one request", "duplicate in flight", *_IN_DOUBT),
+    (Blow.SLEEP, 2): ("one request", "key expired and paid", "paid in silence then refused"),
+    (Blow.SLEEP, 1): ("paid in silence then refused", "id used for other content"),
+    (Blow.CUT_BEFORE, 1): ("paid in silence", "silent then refused", "refused"),
+    (Blow.CUT_AFTER, 1): ("paid in silence", "silent then refused", "refused"),
+    (Blow.CUT_AFTER, 2): ("paid in silence then refused",),
+    (Blow.LOSE, 1): ("one request", "a copy for the asker", "id used for other content"),
+    (Blow.SWALLOW, 1): ("one request", "id used for other content", "invalid and nameless"),
+    (Blow.SWALLOW, 2): ("two requests at once",),
+}
+_STEPS: Final = [
+    pytest.param(blow, replicas, story, id=f"{blow.name.lower()}-of-{replicas}-{story}")
+    for (blow, replicas), names in _WALKS.items()
+    for story in STORIES
+    if _ALL or story.name in names
+]
+_SHORT: Final = [
+    story for story in STORIES if story.name in {"paid in silence then refused", "refused"}
+]
+
+
+@pytest.mark.parametrize(("blow", "replicas", "story"), _STEPS)
+def test_wherever_fate_strikes_the_promises_hold(
+    walk: Walk, blow: Blow, replicas: int, story: Story
+) -> None:
+    """
+    Paid at most once, nothing lost, events in order, and every intent written before its call.
+    """
+    walk.each_point(story, blow, replicas=replicas)
+
+    assert [] == walk.failures
+    assert walk.points
+
+
+@pytest.mark.parametrize("story", STORIES, ids=str)
+def test_left_alone_each_story_comes_to_its_end(walk: Walk, story: Story) -> None:
+    """
+    The blows are not what makes it end well, and there are points for them to fall on.
+    """
+    run = walk.run(story, {})
+
+    assert [] == walk.failures
+    assert 10 <= len(run.points.names)
+
+
+@pytest.mark.parametrize("story", STORIES if _ALL else _SHORT, ids=str)
+def test_two_deaths_harm_no_more_than_one(walk: Walk, story: Story) -> None:
+    """
+    The one who takes over dies as well, so many points later.
+    """
+    walk.each_pair(story, Blow.KILL, Blow.KILL, apart=range(1, 25 if _ALL else 9))
+
+    assert [] == walk.failures
+    assert walk.points > walk.runs
+
+
+def test_one_story_takes_the_same_course_every_time(walk: Walk) -> None:
+    """
+    What was found once can be found again: nothing is left to luck.
+    """
+    story = STORIES[-4]
+    courses = [walk.run(story, {15: Blow.KILL}).points.names for _ in range(3)]
+
+    assert [courses[0]] * 3 == courses

@@ -1,0 +1,112 @@
+"""What broke in a world whose story is over: the audit of the demonstration, and what only a
+simulation can see.
+
+Pure, but for one look into the ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from worker.core.withdrawal import Status, idempotency_key
+from worker.demo.audit import Breach, Executed, Finding, Seen, audit, once
+from worker.demo.evidence import read_event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.crashes.world import World
+    from worker.demo.audit import Heard
+
+#: What the audit must not hold against a request that was left to a person.
+_LEFT_OPEN: Final = frozenset({Breach.LOST, Breach.UNTOLD})
+
+
+def seen(world: World) -> Seen:
+    """Return what is seen of a world from outside."""
+    return Seen(
+        sent=tuple(world.broker.sent),
+        executed=tuple(Executed(paid.key, paid.withdrawal_id) for paid in world.bank.paid),
+        heard=tuple(
+            read_event(event.body, event_id=event.event_id) for event in world.broker.heard
+        ),
+        buried=tuple(world.broker.buried),
+    )
+
+
+def broken_now(world: World) -> list[str]:
+    """Return what must never be, not even for a moment (safety)."""
+    found = seen(world)
+    return [*world.breaches, *map(str, _never(found)), *_paid_though_rejected(found)]
+
+
+async def broken(world: World, *, may_end: frozenset[Status]) -> list[str]:
+    """Return every promise that a world broke, now that its story is over.
+
+    `may_end` is how its requests may end; with `unresolved`, they may be left to a person.
+    """
+    found = seen(world)
+    left = _left_to_a_person(found) if Status.UNRESOLVED in may_end else frozenset()
+    findings = [
+        finding
+        for finding in audit(found, key_of=idempotency_key)
+        if not (finding.breach in _LEFT_OPEN and finding.subject in left)
+    ]
+    return [
+        *world.breaches,
+        *map(str, findings),
+        *_paid_though_rejected(found),
+        *_ended_otherwise(found, may_end),
+        *[str(finding) async for finding in _ledger_and_events(world, found)],
+    ]
+
+
+def _never(found: Seen) -> Iterator[Finding]:
+    """Judge what is true at every moment: nothing doubled, nothing out of order."""
+    for key, count in Counter(executed.key for executed in found.executed).items():
+        if count > 1:
+            yield Finding(Breach.DOUBLED, f"key {key}")
+    for message_id, events in _by_request(found).items():
+        sequences = [event.sequence for event in once(events)]
+        if sequences != list(range(1, len(sequences) + 1)):
+            yield Finding(Breach.SWAPPED, message_id, str(sequences))
+
+
+def _paid_though_rejected(found: Seen) -> Iterator[str]:
+    """Whoever is told `rejected` may ask again: nothing was paid, and nothing will be."""
+    paid = {executed.key for executed in found.executed}
+    for event in found.heard:
+        if event.status == Status.REJECTED and idempotency_key(event.message_id) in paid:
+            yield f"{event.message_id} was rejected and paid"
+
+
+def _ended_otherwise(found: Seen, may_end: frozenset[Status]) -> Iterator[str]:
+    for message_id, events in _by_request(found).items():
+        last = once(events)[-1]
+        if last.status not in may_end:
+            yield f"{message_id} ended as {last.status}"
+
+
+def _left_to_a_person(found: Seen) -> frozenset[str]:
+    requests = _by_request(found).items()
+    return frozenset(
+        name for name, events in requests if once(events)[-1].status == Status.UNRESOLVED
+    )
+
+
+async def _ledger_and_events(world: World, found: Seen) -> AsyncIterator[Finding]:
+    """Compare what was told with what is written down: each event once, none withheld."""
+    rows = await world.read("SELECT event_id, sequence, published_at FROM events ORDER BY 1")
+    heard = {event.event_id for event in found.heard}
+    for event_id, _sequence, published_at in rows:
+        if published_at is None or event_id not in heard:
+            yield Finding(Breach.LOST, f"event {event_id}")
+    for event_id in sorted(heard - {event_id for event_id, *_ in rows}):
+        yield Finding(Breach.STRANGE, f"event {event_id}")
+
+
+def _by_request(found: Seen) -> dict[str, list[Heard]]:
+    requests: dict[str, list[Heard]] = {}
+    for event in found.heard:
+        requests.setdefault(event.message_id, []).append(event)
+    return requests

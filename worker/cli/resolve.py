@@ -1,0 +1,277 @@
+"""`resolve`: a person settles a withdrawal whose outcome could not be established.
+
+Options, a question, one call, an exit code; whether a ruling can stand is decided in the core."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, assert_never
+
+import typer
+
+from config.logging import configure_logging
+from worker.app import open_providers, patience_of
+from worker.cli.settings import FAILED, WRONG_USE, failing, settings_or_exit
+from worker.cli.show import document_of, print_document
+from worker.core.answers import Listed
+from worker.core.requests import is_printable
+from worker.core.ruling import Adopt, Inadmissible, NotCreated, Ruling, unread
+from worker.core.withdrawal import Status
+from worker.flows.rulings import Findings, Rulings
+from worker.ledger.migrate import require_schema
+from worker.ledger.rows import at
+from worker.ledger.store import open_ledger
+from worker.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from datetime import datetime
+
+    from config.settings import Settings
+    from worker.core.decide import Held
+    from worker.flows.rulings import Candidate
+    from worker.ledger.store import History, Ledger
+
+#: The longest name of an operator, and the longest reason, in characters.
+OPERATOR_MAX: Final = 100
+REASON_MAX: Final = 1000
+
+
+class _NotPossible(Exception):  # noqa: N818 - it says what cannot be done, in a sentence
+    """There is nothing to settle, or nobody to ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What is known of an unresolved withdrawal, in the ledger and at the provider."""
+
+    history: History
+    findings: Findings
+
+    @property
+    def last_call_at(self) -> datetime | None:
+        """When the newest create call ended, or began where nobody saw its end."""
+        moments = [row["ended_at"] or row["started_at"] for row in self.history.attempts]
+        return at(max(moments)) if moments else None
+
+
+def resolve(
+    message_id: Annotated[str, typer.Argument(help="The request's message id.")],
+    *,
+    adopt: Annotated[
+        str | None,
+        typer.Option(metavar="WD_ID", help="This withdrawal at the provider is the one."),
+    ] = None,
+    not_created: Annotated[
+        bool, typer.Option("--not-created", help="No withdrawal was made: send it once more.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why, in your words; it is kept in the ledger.")],
+    operator: Annotated[
+        str | None, typer.Option(help="Who you are; by default your name on this machine.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document, for scripts.")
+    ] = False,
+) -> None:
+    """Settle a withdrawal that is unresolved, after showing what the provider lists.
+
+    A running worker may share the ledger: it follows what was adopted, and sends the fresh attempt.
+    Your reason is kept with your name in the history and is in no event.
+
+    Exit codes: 0 settled, 1 refused or not possible, 2 wrong use.
+    """
+    ruling = _ruling(adopt, operator, reason, not_created=not_created)
+    if not yes and not sys.stdin.isatty():
+        _wrong_use("nothing done: without a terminal, confirm by --yes")
+    settings = settings_or_exit()
+    configure_logging("CRITICAL", "console")
+    with _failing():
+        case = asyncio.run(_inquire(settings, message_id))
+    if not as_json or not yes:
+        _print(case, ruling, err=as_json)
+    if not yes and not typer.confirm("\nSettle it so?", err=True):
+        _fail("nothing was changed")
+    with _failing():
+        settled = asyncio.run(_settle(settings, case, ruling))
+    if as_json:
+        typer.echo(json.dumps(_document(case, ruling, settled), indent=2))
+    if isinstance(settled, Inadmissible):
+        _fail(f"{message_id} was not settled: {settled.why}")
+    if not as_json:
+        status = settled.withdrawal.status
+        typer.echo(f"{message_id} is {status} now; the worker takes it from here")
+
+
+def _ruling(adopt: str | None, operator: str | None, reason: str, *, not_created: bool) -> Ruling:
+    if (adopt is None) is not not_created:
+        _wrong_use("expected either --adopt WD_ID or --not-created")
+    name = _written("--operator", _own_name() if operator is None else operator, OPERATOR_MAX)
+    note = _written("--reason", reason, REASON_MAX)
+    return NotCreated(name, note) if adopt is None else Adopt(adopt, name, note)
+
+
+def _written(option: str, text: str, limit: int) -> str:
+    text = text.strip()
+    if not text or len(text) > limit or not is_printable(text):
+        _wrong_use(f"{option}: expected 1 to {limit} characters, without control characters")
+    return text
+
+
+def _own_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user may have no name.
+        return ""
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    with failing():
+        try:
+            yield
+        except _NotPossible as impossible:
+            _fail(str(impossible))
+
+
+async def _inquire(settings: Settings, message_id: str) -> _Case:
+    """Read what the ledger knows and what the provider lists; nothing is changed."""
+    async with _opened(settings) as ledger:
+        history = await ledger.history(message_id)
+        if history is None:
+            raise _NotPossible(f"no request with the message id {message_id} is in the ledger")
+        status = history.held.withdrawal.status
+        if status is not Status.UNRESOLVED:
+            raise _NotPossible(f"{message_id} is {status}: only an unresolved one can be settled")
+        async with _rulings(settings, ledger, history.held) as rulings:
+            return _Case(history, await rulings.find(history.held))
+
+
+async def _settle(settings: Settings, case: _Case, ruling: Ruling) -> Held | Inadmissible:
+    # What was shown is what is ruled on: if it has changed since, the ledger refuses the ruling.
+    held = case.history.held
+    async with _opened(settings) as ledger, _rulings(settings, ledger, held) as rulings:
+        return await rulings.settle(held, ruling, last_call_at=case.last_call_at)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Ledger]:
+    url = settings.ledger.url.get_secret_value()
+    await require_schema(url)
+    async with open_ledger(url) as ledger:
+        await ledger.read_clock()
+        yield ledger
+
+
+@asynccontextmanager
+async def _rulings(settings: Settings, ledger: Ledger, held: Held) -> AsyncIterator[Rulings]:
+    async with AsyncExitStack() as stack:
+        metrics = Metrics(version=version("withdrawals-worker"))
+        # Without a tenure nothing can be created here, whatever else is done.
+        providers = await open_providers(
+            settings, metrics, stack, now=ledger.now, tenure=lambda: None
+        )
+        name = held.withdrawal.order.provider or ""
+        if name not in providers:
+            raise _NotPossible(f"the provider {name} is not enabled here: give its credentials")
+        yield Rulings(
+            provider=providers[name],
+            ledger=ledger,
+            now=ledger.now,
+            patience=patience_of(settings),
+        )
+
+
+def _print(case: _Case, ruling: Ruling, *, err: bool) -> None:
+    print_document(document_of(case.history), records=("attempts",), err=err)
+    for line in ("", *_lines(case.findings), "", _sentence(ruling)):
+        typer.echo(line, err=err)
+
+
+def _lines(findings: Findings) -> list[str]:
+    if not isinstance(findings.answer, Listed):
+        return [f"the provider's list could not be read: {unread(findings.answer)}"]
+    if not findings.candidates:
+        return ["the provider lists nothing that could be it"]
+    lines = ["the provider lists what could be it"]
+    for candidate in findings.candidates:
+        facts = _candidate(candidate)
+        signs = [
+            *["carries this request's reference"] * candidate.is_marked,
+            *["belongs to another request"] * candidate.is_owned,
+        ]
+        words = [
+            facts["withdrawal_id"],
+            f"{facts['amount'] or '?'} {facts['currency'] or '?'}",
+            facts["method"] or "-",
+            f"created {facts['created_on'] or '?'}",
+            facts["provider_status"] or "?",
+            ", ".join(signs),
+        ]
+        lines.append(f"  {'  '.join(words)}".rstrip())
+    return lines
+
+
+def _sentence(ruling: Ruling) -> str:
+    match ruling:
+        case Adopt(withdrawal_id=withdrawal_id):
+            what = f"adopt {withdrawal_id}, and follow it"
+        case NotCreated():
+            what = "no withdrawal was made: begin a fresh attempt (rejected, if it is too late)"
+        case _:  # pragma: no cover
+            assert_never(ruling)
+    return f"ruling of {ruling.operator}: {what}\nreason: {ruling.note}"
+
+
+def _document(case: _Case, ruling: Ruling, settled: Held | Inadmissible) -> dict[str, Any]:
+    answer = case.findings.answer
+    problem = settled.why if isinstance(settled, Inadmissible) else None
+    status = None if isinstance(settled, Inadmissible) else settled.withdrawal.status.value
+    return {
+        "request": document_of(case.history),
+        "list": {
+            "problem": None if isinstance(answer, Listed) else unread(answer),
+            "candidates": [_candidate(candidate) for candidate in case.findings.candidates],
+        },
+        "ruling": {
+            "adopt": ruling.withdrawal_id if isinstance(ruling, Adopt) else None,
+            "not_created": isinstance(ruling, NotCreated),
+            "operator": ruling.operator,
+            "reason": ruling.note,
+        },
+        "settled": problem is None,
+        "status": status,
+        "problem": problem,
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    """Return what may be shown of an entry: neither its target nor its text."""
+    entry = candidate.entry
+    return {
+        "withdrawal_id": entry.reported.withdrawal_id,
+        "amount": entry.amount,
+        "currency": entry.currency,
+        "method": entry.method,
+        "created_on": None if entry.created_on is None else entry.created_on.isoformat(),
+        "provider_status": entry.reported.provider_status,
+        "is_owned_by_another": candidate.is_owned,
+        "carries_reference": candidate.is_marked,
+    }
+
+
+def _wrong_use(sentence: str) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(WRONG_USE)
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(FAILED)

@@ -1,0 +1,175 @@
+"""What a person may rule about a withdrawal that is `unresolved`, and what follows from it.
+
+Pure, and no way round the horizon: a ruling makes no permit. It ends the doubt at the most, and the
+create call of the fresh attempt has to ask `decide.permit` like every other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, assert_never
+
+from worker.core.answers import (
+    Conflicted,
+    Denied,
+    Entry,
+    Listed,
+    Refused,
+    Throttled,
+    Unclear,
+)
+from worker.core.decide import Cause, Decision, is_too_late, move, why_ended
+from worker.core.lookup import carries_reference, contradiction
+from worker.core.withdrawal import Reason, ReasonCode, Status
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from worker.core.answers import EntryAnswer, ListAnswer
+    from worker.core.schedule import Patience
+    from worker.core.withdrawal import Withdrawal
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """`operator` rules that this withdrawal at the provider is the one that was asked for."""
+
+    withdrawal_id: str
+    operator: str
+    note: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NotCreated:
+    """`operator` rules that the provider never made the withdrawal: a fresh attempt may begin."""
+
+    operator: str
+    note: str = field(repr=False)
+
+
+Ruling = Adopt | NotCreated
+
+
+@dataclass(frozen=True, slots=True)
+class Inadmissible:
+    """The ruling cannot stand, and nothing was changed; `why` is a sentence for the person."""
+
+    why: str
+
+
+_SECOND: Final = timedelta(seconds=1)
+_NOT_UNRESOLVED: Final = "it is {status}: only an unresolved withdrawal can be settled"
+_OURS: Final = (
+    "the provider holds {ids}, which carries the reference of this request: it was created, and "
+    "has to be adopted"
+)
+
+
+def decide_adoption(
+    withdrawal: Withdrawal,
+    ruling: Adopt,
+    answer: EntryAnswer,
+    *,
+    is_anothers: bool,
+    now: datetime,
+) -> Decision | Inadmissible:
+    """Take over the withdrawal that a person points to, if nothing speaks against it.
+
+    `answer` is what the provider says of it, `is_anothers` whether another request owns it. It is
+    due at once, so that the worker looks at it, and tells of the ruling, without delay. A status in
+    a word that nobody documented leaves it `received`, known to the provider, to be followed.
+    """
+    if withdrawal.status is not Status.UNRESOLVED:
+        return Inadmissible(_NOT_UNRESOLVED.format(status=withdrawal.status))
+    if not isinstance(answer, Entry):
+        return Inadmissible(f"{ruling.withdrawal_id} could not be read: {unread(answer)}")
+    if is_anothers:
+        return Inadmissible(f"{ruling.withdrawal_id} belongs to another request")
+    if (against := contradiction(withdrawal.order, answer)) is not None:
+        return Inadmissible(f"{ruling.withdrawal_id} cannot be this request's: {against}")
+    reported = answer.reported
+    status = reported.status or Status.RECEIVED
+    adopted = replace(
+        _without_doubt(withdrawal, now=now),
+        status=status,
+        withdrawal_id=reported.withdrawal_id,
+        provider_status=reported.provider_status,
+        reason=why_ended(status, reported),
+    )
+    return _ruled(withdrawal, adopted, ruling, now=now)
+
+
+def decide_not_created(
+    withdrawal: Withdrawal,
+    ruling: NotCreated,
+    answer: ListAnswer,
+    *,
+    owned: frozenset[str],
+    last_call_at: datetime | None,
+    now: datetime,
+    patience: Patience,
+) -> Decision | Inadmissible:
+    """Begin a fresh attempt on a person's word, unless the provider's list says otherwise.
+
+    `owned` are the ids of marked entries that belong to other requests; `last_call_at` is when the
+    newest create call ended (or began, where nobody saw its end). A call may execute late: the word
+    of a person who looked too early is not taken. What is too late to be sent is rejected instead.
+
+    Should the provider still remember the key, then the fresh attempt is answered with what an
+    earlier one made, since it has the same key.
+    """
+    if withdrawal.status is not Status.UNRESOLVED:
+        return Inadmissible(_NOT_UNRESOLVED.format(status=withdrawal.status))
+    if last_call_at is not None and now < last_call_at + patience.settling:
+        seconds = -((now - last_call_at - patience.settling) // _SECOND)
+        return Inadmissible(f"the last call may still execute: wait for {seconds} more seconds")
+    if not isinstance(answer, Listed):
+        return Inadmissible(f"the provider's list could not be read: {unread(answer)}")
+    ours = [
+        entry.reported.withdrawal_id
+        for entry in answer.entries
+        if carries_reference(withdrawal.order, entry) and entry.reported.withdrawal_id not in owned
+    ]
+    if ours:
+        return Inadmissible(_OURS.format(ids=", ".join(ours)))
+    fresh = replace(
+        _without_doubt(withdrawal, now=now),
+        status=Status.RECEIVED,
+        reason=None,
+        first_attempt_at=None,
+    )
+    if is_too_late(withdrawal, now=now):
+        expired = Reason(ReasonCode.EXPIRED)
+        fresh = replace(fresh, status=Status.REJECTED, reason=expired)
+    return _ruled(withdrawal, fresh, ruling, now=now)
+
+
+def unread(answer: Refused | Conflicted | Unclear | Throttled | Denied) -> str:
+    """Say why something could not be read at the provider, in words for people."""
+    match answer:
+        case Refused(reason=Reason(code=ReasonCode.NOT_FOUND)):
+            return "the provider does not know it"
+        case Refused(reason=reason):
+            return f"the provider does not show it ({reason.provider_code or reason.code})"
+        case Conflicted():
+            return "the provider answered with a conflict"
+        case Unclear(why=why):
+            return f"no usable answer ({why}), try again later"
+        case Throttled():
+            return "the provider is asked too often at this moment, try again later"
+        case Denied():
+            return "the provider does not accept the credentials"
+        case _:  # pragma: no cover
+            assert_never(answer)
+
+
+def _without_doubt(withdrawal: Withdrawal, *, now: datetime) -> Withdrawal:
+    return replace(
+        withdrawal, in_doubt=False, held_refusal=None, empty_lookups=0, looks=0, due_at=now
+    )
+
+
+def _ruled(before: Withdrawal, after: Withdrawal, ruling: Ruling, *, now: datetime) -> Decision:
+    return move(
+        before, after, cause=Cause.RULING, now=now, operator=ruling.operator, note=ruling.note
+    )

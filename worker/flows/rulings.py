@@ -1,0 +1,177 @@
+"""A person settles what could not be established: asking the provider once more, then the ruling.
+
+Nothing is created here and no event is published: the worker that shares the ledger does both. What
+a ruling leads to, and whether it can stand, is decided in the core."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
+
+from worker.core.answers import Entry, EntryAnswer, ListAnswer, Listed
+from worker.core.lookup import carries_reference, days_to_read, possible
+from worker.core.ruling import (
+    Adopt,
+    Inadmissible,
+    NotCreated,
+    Ruling,
+    decide_adoption,
+    decide_not_created,
+)
+from worker.flows.ports import StepRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import date, datetime
+
+    from worker.core.decide import Decision, Held
+    from worker.core.schedule import Patience
+    from worker.flows.ports import Now
+
+_log = logging.getLogger(__name__)
+
+_OVERTAKEN: Final = Inadmissible(
+    "it was changed by somebody else in this very moment: look at it once more"
+)
+_TAKEN: Final = Inadmissible("the withdrawal was adopted by another request in this very moment")
+
+
+class Asked(Protocol):
+    """Reads at the provider."""
+
+    async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
+        """Read all withdrawals of a party over some days."""
+        ...
+
+    async def entry(self, party_id: str, withdrawal_id: str) -> EntryAnswer:
+        """Read one withdrawal with all by which it is recognised."""
+        ...
+
+
+class RulingLedger(Protocol):
+    """Keeps what was ruled."""
+
+    async def record(self, held: Held, decision: Decision) -> Held | None:
+        """Commit a decision; None when somebody else changed the withdrawal."""
+        ...
+
+    async def owned_by_others(
+        self, provider: str, withdrawal_ids: Collection[str], *, row: int
+    ) -> frozenset[str]:
+        """Return the ids among these that belong to another row."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An entry of the provider's list that is not clearly another's.
+
+    `is_owned` tells whether another request of this ledger has it, `is_marked` whether it carries
+    the reference of the request that is settled.
+    """
+
+    entry: Entry
+    is_owned: bool
+    is_marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the provider lists at this moment; without candidates where the list was not read."""
+
+    answer: ListAnswer
+    candidates: tuple[Candidate, ...] = ()
+
+
+class Rulings:
+    """Settles unresolved withdrawals of one provider, as a person says."""
+
+    def __init__(
+        self, *, provider: Asked, ledger: RulingLedger, now: Now, patience: Patience
+    ) -> None:
+        self._provider = provider
+        self._ledger = ledger
+        self._now = now
+        self._patience = patience
+
+    async def find(self, held: Held) -> Findings:
+        """Look for the withdrawal in the provider's list, for a person to judge."""
+        order = held.withdrawal.order
+        answer = await self._list(held)
+        if not isinstance(answer, Listed):
+            return Findings(answer)
+        entries = possible(order, answer.entries)
+        owned = await self._owned(held, entries)
+        return Findings(
+            answer,
+            tuple(
+                Candidate(
+                    entry,
+                    is_owned=entry.reported.withdrawal_id in owned,
+                    is_marked=carries_reference(order, entry),
+                )
+                for entry in entries
+            ),
+        )
+
+    async def settle(
+        self, held: Held, ruling: Ruling, *, last_call_at: datetime | None
+    ) -> Held | Inadmissible:
+        """Ask the provider again, and commit the ruling if it can stand.
+
+        `last_call_at` is when the newest create call ended, or began where nobody saw its end.
+        Raises LedgerUnavailable when it is not certain that it was committed.
+        """
+        decision = await self._decide(held, ruling, last_call_at)
+        if isinstance(decision, Inadmissible):
+            return decision
+        try:
+            recorded = await self._ledger.record(held, decision)
+        except StepRefused:
+            return _TAKEN
+        if recorded is None:
+            return _OVERTAKEN
+        order = held.withdrawal.order
+        _log.info(
+            "ruled",
+            extra={"message_id": order.message_id, "ruling": type(ruling).__name__.lower()},
+        )
+        return recorded
+
+    async def _decide(
+        self, held: Held, ruling: Ruling, last_call_at: datetime | None
+    ) -> Decision | Inadmissible:
+        order = held.withdrawal.order
+        match ruling:
+            case Adopt(withdrawal_id=withdrawal_id):
+                entry = await self._provider.entry(order.party_id or "", withdrawal_id)
+                owned = await self._owned(held, [entry] if isinstance(entry, Entry) else [])
+                is_anothers = bool(owned)
+                return decide_adoption(
+                    held.withdrawal, ruling, entry, is_anothers=is_anothers, now=self._now()
+                )
+            case NotCreated():
+                answer = await self._list(held)
+                entries = answer.entries if isinstance(answer, Listed) else ()
+                marked = [entry for entry in entries if carries_reference(order, entry)]
+                return decide_not_created(
+                    held.withdrawal,
+                    ruling,
+                    answer,
+                    owned=await self._owned(held, marked),
+                    last_call_at=last_call_at,
+                    now=self._now(),
+                    patience=self._patience,
+                )
+            case _:  # pragma: no cover
+                assert_never(ruling)
+
+    async def _list(self, held: Held) -> ListAnswer:
+        since, until = days_to_read(held.withdrawal, now=self._now(), window=self._patience.window)
+        return await self._provider.listed(held.withdrawal.order.party_id or "", since, until)
+
+    async def _owned(self, held: Held, entries: Collection[Entry]) -> frozenset[str]:
+        ids = [entry.reported.withdrawal_id for entry in entries]
+        provider = held.withdrawal.order.provider or ""
+        return await self._ledger.owned_by_others(provider, ids, row=held.row)
