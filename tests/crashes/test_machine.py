@@ -94,8 +94,9 @@ class Crashes(RuleBasedStateMachine):
     def ask(self, message_id: str, amount: str, left: timedelta | None) -> None:
         """A request comes in; or it comes again, or another one under its id."""
         deadline = None if left is None else moment(self.world.database_now() + left)
-        self.world.ask(message_id, amount=amount, not_after=deadline)
-        self.run(self.world.settle())
+        self.run(
+            self._now(lambda: self.world.ask(message_id, amount=amount, not_after=deadline))
+        )
 
     @rule(manners=_MANNERS)
     def behave(self, manners: list[Manner]) -> None:

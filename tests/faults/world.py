@@ -25,6 +25,7 @@ from tests.faults.plan import (
 from tests.faults.proxy import Mode, Proxy
 from worker.simulator.bluum_server import BluumOptions, BluumServer, serve
 from worker.simulator.bluum_terms import Terms
+from worker.simulator.faults import Faults
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -168,7 +169,7 @@ class World:
         """End every fault, and let every worker run."""
         for proxy in self.proxies(None, None):
             await proxy.set(Mode.OPEN)
-        self.server.set_faults(type(self.server.simulation.faults)())
+        self.server.set_faults(Faults())
         self.server.simulation.revoked = False
         for place in self.places:
             place.resume()

@@ -116,13 +116,14 @@ class FakeProvider:
 
     It tells the truth unless `says` (create), `looks`, `lists` or `entries` hold something else,
     which they give out one by one. `takes_references` tells whether a body has room for our
-    reference.
+    reference, `keeps_to_days` whether the list shows those days alone that it is asked for.
     """
 
     now: Callable[[], datetime]
     name: str = "bank"
     shape: type[Request] = Payout
     takes_references: bool = True
+    keeps_to_days: bool = False
     says: deque[Saying] = field(default_factory=deque)
     looks: deque[Answer | Exception] = field(default_factory=deque)
     lists: deque[ListAnswer] = field(default_factory=deque)
@@ -172,7 +173,13 @@ class FakeProvider:
         if self.lists:
             return self.lists.popleft()
         return Listed(
-            tuple(_entry(paid) for paid in self.paid if paid.party == party_id and paid.is_listed)
+            tuple(
+                _entry(paid)
+                for paid in self.paid
+                if paid.party == party_id
+                and paid.is_listed
+                and (not self.keeps_to_days or since <= paid.at.date() <= until)
+            )
         )
 
     async def entry(self, party_id: str, withdrawal_id: str) -> EntryAnswer:

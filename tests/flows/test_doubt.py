@@ -12,7 +12,7 @@ from tests.flows.fakes import Paid
 from tests.flows.flaky import Line
 from tests.flows.house import PATIENCE, House, die, open_house
 from worker.core.answers import Conflicted, Denied, Listed, Refused, Throttled, Unclear
-from worker.core.decide import EMPTY_LOOKUPS_NEEDED
+from worker.core.decide import EMPTY_LOOKUPS_NEEDED, LOOKUPS_GIVEN_UP_AFTER
 from worker.core.withdrawal import Reason, ReasonCode, Status
 
 if TYPE_CHECKING:
@@ -218,6 +218,72 @@ async def test_of_two_that_find_the_same_only_one_adopts_it(house: House) -> Non
     statuses = [await house.status(name) for name in ("req-1", "req-2")]
 
     assert [Status.PENDING, Status.UNRESOLVED] == sorted(statuses)
+
+
+@pytest.mark.parametrize("paid", [0, 1, 2])
+async def test_two_alike_in_doubt_at_once_are_paid_or_rejected_once_each(
+    house: House, paid: int
+) -> None:
+    """
+    Without a reference, none, one or both of them paid: none is adopted twice, none is lost.
+    """
+    house.bank.takes_references = False
+    for number, message_id in enumerate(("req-1", "req-2")):
+        await _refused_after_silence(house, message_id, is_paid=number < paid)
+    for _ in range(EMPTY_LOOKUPS_NEEDED):
+        house.clock.at += PATIENCE.settling
+        await house.step()
+    known = [(await house.known(name)).held.withdrawal for name in ("req-1", "req-2")]
+
+    outcomes = {
+        0: [Status.REJECTED, Status.REJECTED],
+        1: [Status.PENDING, Status.REJECTED],
+        # Which of the two is whose nobody can tell.
+        2: [Status.UNRESOLVED, Status.UNRESOLVED],
+    }
+    assert outcomes[paid] == sorted(one.status for one in known)
+    ids = [one.withdrawal_id for one in known if one.withdrawal_id]
+    assert len(ids) == len(set(ids)) == (1 if paid == 1 else 0)
+
+
+async def test_two_alike_that_were_forgotten_are_paid_once_each(house: House) -> None:
+    """
+    One of them had been: it is adopted by either, and the other is paid anew, once.
+    """
+    house.bank.takes_references = False
+    for message_id in ("req-1", "req-2"):
+        house.bank.say(SILENCE, pays=message_id == "req-2")
+        for _ in range(2):
+            house.bank.say(SILENCE)
+        await house.deliver(message_id)
+    house.clock.at += PATIENCE.window
+    for _ in range(EMPTY_LOOKUPS_NEEDED + 1):
+        await house.step()
+        house.clock.at += PATIENCE.settling
+    ids = {(await house.known(name)).held.withdrawal.withdrawal_id for name in ("req-1", "req-2")}
+
+    assert {"wd_1", "wd_2"} == ids
+    assert 2 == len(house.bank.paid)
+
+
+async def test_a_list_that_is_silent_for_ever_calls_a_person(house: House) -> None:
+    """
+    Days of look-ups that tell nothing: nothing is sent, and it is left to somebody who can ask.
+    """
+    await _refused_after_silence(house)
+    house.bank.lists.extend([Unclear("list_moved")] * 500)
+    while not (await house.known()).held.withdrawal.is_at_rest:
+        assert house.bank.lists
+        house.clock.at += PATIENCE.looks.cap
+        await house.step()
+    withdrawal = (await house.known()).held.withdrawal
+
+    assert ["received", "unresolved"] == await house.events()
+    assert Reason(ReasonCode.OUTCOME_UNKNOWN) == withdrawal.reason
+    given_up_after = PATIENCE.window + LOOKUPS_GIVEN_UP_AFTER
+    waited = house.clock.at - withdrawal.order.taken_at
+    assert given_up_after <= waited <= given_up_after + PATIENCE.looks.cap * 2
+    assert 2 == len(house.bank.calls)
 
 
 async def test_a_look_up_that_was_not_recorded_is_repeated(house: House) -> None:

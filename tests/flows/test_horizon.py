@@ -5,14 +5,24 @@ runs out between two steps. The list decides."""
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flows.house import PATIENCE, House, open_house
-from worker.core.answers import Denied, Refused, Unclear
-from worker.core.decide import EMPTY_LOOKUPS_NEEDED
+from tests.flows.fakes import Saying
+from tests.flows.flaky import Line
+from tests.flows.house import PATIENCE, House, die, open_house
+from worker.core.answers import Conflicted, Denied, Refused, Unclear
+from worker.core.decide import EMPTY_LOOKUPS_NEEDED, FRESH_ATTEMPTS_END_AFTER
+from worker.core.ruling import NotCreated
 from worker.core.withdrawal import Reason, ReasonCode, Status
+from worker.flows.rulings import Rulings
+from worker.ledger.store import open_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SILENCE = Unclear("timeout")
 #: How many calls one delivery makes that hears nothing.
@@ -240,3 +250,190 @@ async def test_what_never_left_expires_without_a_look_up(house: House) -> None:
     assert ["received", "rejected"] == await house.events()
     assert Reason(ReasonCode.EXPIRED) == (await house.known()).held.withdrawal.reason
     assert [] == house.bank.listings
+
+
+async def test_a_replay_of_what_is_finished_calls_nobody(house: House) -> None:
+    """
+    The same message days after its end, from the dead letters or an archive: it changes nothing.
+    """
+    await house.deliver()
+    await house.move(Status.COMPLETED)
+    house.clock.advance(hours=60)
+    await house.deliver()
+    await house.step()
+
+    assert 1 == len(house.bank.calls)
+    assert 1 == len(house.bank.paid)
+    assert ["received", "pending", "completed"] == await house.events()
+
+
+@pytest.mark.parametrize("days", [2, 9, 400])
+async def test_a_start_after_a_long_downtime_looks_before_it_pays(
+    ledger_url: str, days: int
+) -> None:
+    """
+    The worker died with calls under way: what was paid is adopted, nothing is sent before a look.
+    """
+    requests = [f"req-{number}" for number in range(6)]
+    async with open_house(ledger_url) as house:
+        for number, message_id in enumerate(requests):
+            for turn in range(TRIES):
+                house.bank.say(SILENCE, pays=turn == 0 and number % 2 == 0)
+            house.line.then = _cut_after(house, 1)
+            await house.deliver(message_id)
+            house.line.line, house.line.then = Line.WHOLE, _nothing
+        await die(house)
+    house.clock.advance(days=days)
+    async with open_house(ledger_url, clock=house.clock, bank=house.bank) as later:
+        calls_before = len(later.bank.calls)
+        await later.step()
+        calls_after_looks = len(later.bank.calls)
+        for _ in range(EMPTY_LOOKUPS_NEEDED):
+            later.clock.at += PATIENCE.settling
+            await later.step()
+        statuses = [await later.status(message_id) for message_id in requests]
+
+    assert calls_before == calls_after_looks
+    assert len(later.bank.paid) == len({paid.key for paid in later.bank.paid})
+    # What is too old to be begun anew by itself is left to a person.
+    unpaid = Status.UNRESOLVED if days > FRESH_ATTEMPTS_END_AFTER.days else Status.PENDING
+    assert [Status.PENDING, unpaid] * 3 == statuses
+
+
+async def test_a_ruling_has_a_horizon_of_its_own(house: House) -> None:
+    """
+    The fresh attempt on a person's word stays silent: after its window the list decides again.
+    """
+    house.bank.say(Conflicted())
+    await house.deliver()
+    for _ in range(EMPTY_LOOKUPS_NEEDED):
+        house.clock.at += PATIENCE.settling
+        await house.step()
+    held = (await house.known()).held
+    async with open_ledger(house.url, clock=house.clock) as ledger:
+        rulings = Rulings(
+            provider=house.bank, ledger=ledger, now=house.clock.now, patience=PATIENCE
+        )
+        await rulings.settle(held, NotCreated("Ada", "not there"), last_call_at=None)
+    for number in range(TRIES):
+        house.bank.say(SILENCE, pays=number == TRIES - 1)
+    await house.step()
+    calls = len(house.bank.calls)
+    house.clock.advance(hours=25)
+    await house.step()
+
+    assert 1 + TRIES == calls == len(house.bank.calls)
+    assert ["received", "unresolved", "received", "pending"] == await house.events()
+    assert 1 == len(house.bank.paid)
+
+
+async def test_a_replica_that_slept_past_the_horizon_sends_nothing(house: House) -> None:
+    """
+    Another one took its work over, looked, and paid anew: the sleeper's step changes nothing.
+    """
+    await _silent(house)
+    house.clock.at += PATIENCE.window - timedelta(minutes=1)
+    (asleep,) = await house.ledger.claim_due(1, busy=())
+    await die(house)
+    house.clock.advance(minutes=1)
+    async with open_house(house.url, clock=house.clock, bank=house.bank) as other:
+        for _ in range(EMPTY_LOOKUPS_NEEDED):
+            await other.step()
+            other.clock.at += PATIENCE.settling
+        await other.step()
+        calls = len(other.bank.calls)
+        await house.follow.take_step(asleep)
+
+    assert TRIES + 1 == calls == len(house.bank.calls)
+    assert 1 == len(house.bank.paid)
+    assert ["received", "pending"] == await house.events()
+
+
+@pytest.mark.parametrize("hours", [25, -25], ids=["forward", "back"])
+async def test_the_clock_jumps_while_a_call_is_under_way(house: House, hours: int) -> None:
+    """
+    Between permit and answer: the call was rightful, and the next step is to look, not to pay.
+    """
+
+    async def jump() -> None:
+        house.clock.advance(hours=hours)
+
+    house.bank.says.append(Saying(SILENCE, pays=True, meanwhile=jump))
+    await house.deliver()
+    calls = len(house.bank.calls)
+    house.clock.at += PATIENCE.settling
+    await house.step()
+
+    assert 1 == calls == len(house.bank.calls)
+    assert 1 == len(house.bank.paid)
+    assert Status.PENDING is await house.status()
+
+
+@pytest.mark.parametrize("hours", [25, 24 * 30], ids=["a day", "a month"])
+async def test_the_clock_jumps_forward_between_two_look_ups(house: House, hours: int) -> None:
+    """
+    The list lags behind, and one settling delay seems over at once: the other one is waited for.
+    """
+    await _silent(house, is_paid=True)
+    house.bank.paid[0].is_listed = False
+    house.clock.at += PATIENCE.window
+    await house.step()
+    house.clock.advance(hours=hours)
+    await house.step()
+    calls = len(house.bank.calls)
+    house.bank.paid[0].is_listed = True
+    house.clock.at += PATIENCE.settling
+    await house.step()
+
+    assert TRIES == calls == len(house.bank.calls)
+    assert Status.PENDING is await house.status()
+
+
+@pytest.mark.parametrize("days", [1, 3])
+async def test_the_clock_goes_back_between_two_look_ups(house: House, days: int) -> None:
+    """
+    What was made by the old time is still within the days that are read, and it is found.
+    """
+    await _silent(house, is_paid=True)
+    house.bank.paid[0].is_listed = False
+    house.clock.at += PATIENCE.window
+    await house.step()
+    house.clock.advance(days=-days)
+    early = await house.step()
+    house.bank.paid[0].is_listed = True
+    house.clock.advance(days=days)
+    house.clock.at += PATIENCE.settling
+    await house.step()
+
+    assert 0 == early
+    assert TRIES == len(house.bank.calls)
+    assert Status.PENDING is await house.status()
+
+
+async def test_a_clock_that_went_back_hides_nothing_from_the_list(house: House) -> None:
+    """
+    The provider shows only the days it is asked for; the payout's day lies ahead of our clock.
+    """
+    house.bank.keeps_to_days = True
+    await _silent(house, is_paid=True)
+    house.clock.advance(minutes=1)
+    (held,) = await house.ledger.claim_due(1, busy=())
+    house.clock.advance(days=-3)
+    await house.follow.take_step(held)
+
+    assert TRIES == len(house.bank.calls)
+    assert Status.PENDING is await house.status()
+
+
+def _cut_after(house: House, steps: int) -> Callable[[], None]:
+    """The ledger is away for good once so many steps are written."""
+    written = itertools.count(1)
+
+    def cut() -> None:
+        if next(written) == steps:
+            house.line.line = Line.CUT_BEFORE
+
+    return cut
+
+
+def _nothing() -> None: ...

@@ -350,6 +350,17 @@ async def test_a_refused_look_is_refused() -> None:
     assert Refused(reason, Trace(404, "BLUM-404-001", None, "none")) == await look(Said(404, body))
 
 
+async def test_an_entry_without_an_amount_tells_nothing() -> None:
+    """
+    It could not be told from another's, so nothing is concluded from it.
+    """
+    said = Said(200, a_withdrawal(amount=None))
+    async with canned(said) as server, open_bluum(server.base_url, Options()) as bluum:
+        answer = await bluum.entry("inv_01", "wd_01demo")
+
+    assert Unclear("unusable_entry", None, Trace(200)) == answer
+
+
 async def test_why_it_failed_is_kept_inside() -> None:
     """
     Free text of Bluum's: kept with the call, never shown.

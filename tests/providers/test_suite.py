@@ -5,7 +5,9 @@ Each runs once a row of `stages.ROWS`. What a company's own words mean stands in
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,12 +17,14 @@ from tests.providers.canned import Drip, Raw, Said, canned
 from tests.providers.stages import ROWS, Options, Row, until
 from worker.core.answers import (
     Conflicted,
+    Entry,
     Listed,
+    Refused,
     Reported,
     Unclear,
 )
 from worker.core.lookup import candidates
-from worker.core.withdrawal import Status
+from worker.core.withdrawal import ReasonCode, Status
 from worker.simulator.faults import BEFORE, Fault
 
 if TYPE_CHECKING:
@@ -89,6 +93,38 @@ async def test_other_bytes_under_a_known_key_conflict(row: Row) -> None:
 
         assert isinstance(answer, Conflicted)
         assert 1 == stage.company.executed()
+
+
+async def test_one_entry_is_as_the_list_shows_it(row: Row) -> None:
+    """
+    Amount, currency and our reference: a person who points to an id is checked by the same facts.
+    """
+    async with row.staged() as stage:
+        created = await stage.provider.create(stage.permit())
+        assert isinstance(created, Reported)
+        found = await listed(stage.provider)
+        entry = await stage.provider.entry("inv_01", created.withdrawal_id)
+
+    assert isinstance(found, Listed)
+    assert isinstance(entry, Entry)
+    assert found.entries == (replace(entry, reported=found.entries[0].reported),)
+    assert created.withdrawal_id == entry.reported.withdrawal_id
+    assert (Decimal("250.75"), "USD") == (Decimal(entry.amount or ""), entry.currency)
+
+
+@pytest.mark.parametrize("party_id", ["inv_01", "inv_02"], ids=["unknown", "another party's"])
+async def test_an_entry_that_is_not_a_partys_is_not_found(row: Row, party_id: str) -> None:
+    """
+    A mistyped id, or one of somebody else: the provider does not know it.
+    """
+    async with row.staged() as stage:
+        created = await stage.provider.create(stage.permit())
+        assert isinstance(created, Reported)
+        asked = "wd_nothing" if party_id == "inv_01" else created.withdrawal_id
+        answer = await stage.provider.entry(party_id, asked)
+
+    assert isinstance(answer, Refused)
+    assert ReasonCode.NOT_FOUND is answer.reason.code
 
 
 @pytest.mark.parametrize("fault", Fault)

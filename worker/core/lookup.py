@@ -105,13 +105,12 @@ def carries_reference(order: Order, entry: Entry) -> bool:
 def contradiction(order: Order, entry: Entry) -> str | None:
     """Say what speaks clearly against an entry, in words for people; None when nothing does.
 
-    Method and target do not: a provider may write them in other words than it was sent.
+    Method, target and party do not: a provider may write them in other words than it was sent, and
+    it was asked for the withdrawals of this party alone.
     """
     known = {*_TOKEN.findall(order.body.decode()), reference_token(order.idempotency_key)}
     amount = _amount(entry.amount)
     earliest = (order.taken_at - _DATE_SLACK).date()
-    if not _agrees(entry.party_id, order.party_id):
-        return "it belongs to another party"
     if amount is not None and amount != order.amount:
         return "it has another amount"
     if not _agrees(entry.currency and entry.currency.upper(), order.currency):

@@ -85,7 +85,10 @@ def decide_adoption(
         return Inadmissible(f"{ruling.withdrawal_id} could not be read: {unread(answer)}")
     if is_anothers:
         return Inadmissible(f"{ruling.withdrawal_id} belongs to another request")
-    if (against := contradiction(withdrawal.order, answer)) is not None:
+    against = contradiction(withdrawal.order, answer)
+    if answer.party_id not in {None, withdrawal.order.party_id}:
+        against = "it belongs to another party"
+    if against is not None:
         return Inadmissible(f"{ruling.withdrawal_id} cannot be this request's: {against}")
     reported = answer.reported
     status = reported.status or Status.RECEIVED

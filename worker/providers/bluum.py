@@ -155,9 +155,7 @@ class Bluum:
                 "Idempotency-Key": permit.idempotency_key,
                 "Content-Type": "application/json",
             },
-            may_leave=lambda: (
-                self._now() < permit.valid_until and self._tenure() == permit.tenure
-            ),
+            may_leave=lambda: self._now() < permit.valid_until and self._tenure() == permit.tenure,
         )
         return _answer(Operation.CREATE, outcome, expected_id=None)
 
