@@ -49,17 +49,19 @@ async def test_a_stopped_replica_that_goes_on_calls_nobody_for_what_it_lost(
     await _ask(desk, _IDS)
     await until(lambda: _known(shared_ledger, len(_IDS)), lambda: stopped.output)
     stopped.process.send_signal(signal.SIGSTOP)
+    in_hand = len(_IDS) - await _recorded(shared_ledger)
     other = await start(shared_ledger)
     await desk.have_ended(len(_IDS))
     called = _creates(server)
 
     stopped.process.send_signal(signal.SIGCONT)
-    await until(lambda: _gave_up(stopped, len(_IDS) - 1), lambda: stopped.output)
+    await until(lambda: _gave_up(stopped, in_hand), lambda: stopped.output)
     # It is a replica like any other again.
     await other.end(signal.SIGTERM)
     await desk.ask("new")
     await desk.have_ended(len(_IDS) + 1)
 
+    assert 0 < in_hand
     assert called + 1 == _creates(server)
     assert () == await desk.verdict()
 
@@ -71,7 +73,7 @@ async def test_a_stopped_replica_that_goes_on_does_not_repeat_an_unanswered_call
     Stopped while the provider owed it answers, and taken for dead: it makes no call again.
     """
     server.set_faults(Faults(hang_after=1.0))
-    stopped = await start(shared_ledger, WORKER_BLUUM__TIMEOUT="2")
+    stopped = await start(shared_ledger, WORKER_BLUUM__TIMEOUT="10")
     await stopped.ready()
     await _ask(desk, _IDS)
     await until(lambda: _paid(server, len(_IDS)), lambda: stopped.output)
@@ -239,6 +241,14 @@ async def _ask(desk: Desk, message_ids: Iterable[str]) -> None:
 async def _known(ledger: str, count: int) -> bool:
     [(known,)] = await second.read(ledger, "SELECT count(*) FROM withdrawals")
     return bool(known == count)
+
+
+async def _recorded(ledger: str) -> int:
+    """How many withdrawals the ledger has the provider's answer for."""
+    [(recorded,)] = await second.read(
+        ledger, "SELECT count(*) FROM withdrawals WHERE withdrawal_id IS NOT NULL"
+    )
+    return int(recorded)
 
 
 async def _paid(server: BluumServer, count: int) -> bool:

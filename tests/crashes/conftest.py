@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.crashes.runs import Walk, sqlite_ledgers
+from tests.crashes.runs import Walk, silent, sqlite_ledgers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 _RUNS: Final = "crash runs"
 _POINTS: Final = "crash points"
 
 
 @pytest.fixture
-def walk(request: pytest.FixtureRequest) -> Iterator[Walk]:
-    """Runs over SQLite; what was run is counted for the summary."""
-    with sqlite_ledgers() as empty_ledger, _silent():
-        walk = Walk(empty_ledger)
+def walk_over(
+    request: pytest.FixtureRequest,
+) -> Callable[[Callable[[], str]], AbstractContextManager[Walk]]:
+    """Make a walk over the ledgers that a function gives out; what it runs is counted."""
+
+    @contextmanager
+    def walking(empty_ledger: Callable[[], str]) -> Iterator[Walk]:
+        with silent():
+            walk = Walk(empty_ledger)
+            yield walk
+        # Travels with the test's report, also between the processes of a parallel run.
+        request.node.user_properties += [(_RUNS, walk.runs), (_POINTS, walk.points)]
+
+    return walking
+
+
+@pytest.fixture
+def walk(walk_over: Callable[[Callable[[], str]], AbstractContextManager[Walk]]) -> Iterator[Walk]:
+    """Runs over SQLite."""
+    with sqlite_ledgers() as empty_ledger, walk_over(empty_ledger) as walk:
         yield walk
-        count(request, runs=walk.runs, points=walk.points)
-
-
-def count(request: pytest.FixtureRequest, *, runs: int, points: int) -> None:
-    """Keep how much a test ran; also across the processes of a parallel run."""
-    request.node.user_properties += [(_RUNS, runs), (_POINTS, points)]
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep thousands of runs from logging what is no news here; errors are heard by the world."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell how many runs there were, and at how many points fate struck."""
+    """Tell how many runs there were, and how many blows fell at how many points in all."""
     told = [
         (name, number)
         for reports in terminalreporter.stats.values()
@@ -54,4 +53,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     runs = sum(number for name, number in told if name == _RUNS)
     points = sum(number for name, number in told if name == _POINTS)
     if runs:
-        terminalreporter.write_sep("-", f"{runs:,} runs, {points:,} crash points")
+        terminalreporter.write_sep("-", f"{runs:,} crash runs, {points:,} crash points")

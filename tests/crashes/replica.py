@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tests.crashes.bank import Bank
 from tests.crashes.points import Blow, Killed
 from tests.flows.fakes import FakeOutbox, FakeProvider, VirtualClock
 from tests.flows.flaky import FlakyLedger, Line
 from tests.flows.house import House
 from worker.core.answers import Throttled
-from worker.flows.ports import LedgerUnavailable, PublishUnconfirmed, StepRefused
+from worker.flows.ports import LedgerUnavailable, PublishUnconfirmed
 from worker.flows.settlement import Accept, Bury, Return
 from worker.ledger import statements
 from worker.ledger.clock import DatabaseClock
@@ -329,24 +328,28 @@ class PointedProvider(FakeProvider):
     def __init__(self, replica: Replica) -> None:
         super().__init__(replica.ledger.now)
         self.worker = replica
-        self.bank: Bank = replica.world.bank
+        self.bank = replica.world.bank
 
     def compose(self, request: Request, idempotency_key: str) -> bytes:
+        """Write the create body as the provider wants it."""
         return self.bank.compose(request, idempotency_key)
 
     async def create(self, permit: Permit) -> Answer:
+        """Send a create call."""
         return await self.worker.around("create", lambda: self.leave(permit))
 
     async def leave(self, permit: Permit) -> Answer:
-        # As providers do: the last look at the clock is right before the call leaves.
+        """Look at the clock right before the call leaves, as the real providers do."""
         if self.now() >= permit.valid_until:
             return Throttled()
         return await self.bank.create(permit)
 
     async def look(self, party_id: str, withdrawal_id: str) -> Answer:
+        """Read one withdrawal."""
         return await self.worker.around("look", lambda: self.bank.look(party_id, withdrawal_id))
 
     async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
+        """Read the list."""
         return await self.worker.around("list", lambda: self.bank.listed(party_id, since, until))
 
 
@@ -358,12 +361,14 @@ class PointedOutbox(FakeOutbox):
         self.worker = replica
 
     async def announce(self, event: Outgoing) -> None:
+        """Publish an event."""
         broker = self.worker.world.broker
         await self.worker.around(
             "publish", lambda: self.worker.publish(lambda: broker.heard.append(event))
         )
 
     async def answer(self, event: Outgoing) -> None:
+        """Publish a copy for the asker."""
         broker = self.worker.world.broker
         await self.worker.around(
             "answer", lambda: self.worker.publish(lambda: broker.answered.append(event))

@@ -5,6 +5,7 @@ Everything is counted, so that a summary can tell how much was walked."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from tests.crashes.world import a_world
 from worker.ledger.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tests.crashes.points import Blow, Points
     from tests.crashes.stories import Story
@@ -64,7 +65,7 @@ class Walk:
                 return
             self.points += 1
 
-    def each_pair(self, story: Story, blow: Blow, then: Blow, *, apart: range) -> None:
+    def each_pair(self, story: Story, blow: Blow, then: Blow, *, apart: Iterable[int]) -> None:
         """Run a story once for each point and each distance to a second blow."""
         for distance in apart:
             for number in count(1):
@@ -82,6 +83,17 @@ class Walk:
         if run.broken:
             self.failures.append(f"{story}, {run.points}: {'; '.join(run.broken)}")
         return run
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Keep thousands of runs from logging what is no news here; errors are heard by the world."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager

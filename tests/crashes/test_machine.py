@@ -1,11 +1,10 @@
 """Anything in any order: messages, blows, bad manners of the provider, time that passes or jumps.
 
-Where the stories walk every point of a few courses, this one looks for courses nobody thought of."""
+The stories walk every point of a few courses; this looks for courses that nobody thought of."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -23,7 +22,7 @@ from hypothesis.stateful import (
 from tests.crashes.bank import AFTERLIFE, Manner
 from tests.crashes.loop import SimulatedLoop
 from tests.crashes.points import Blow
-from tests.crashes.runs import sqlite_ledgers
+from tests.crashes.runs import silent, sqlite_ledgers
 from tests.crashes.verdict import broken, broken_now
 from tests.crashes.world import World, a_world
 from tests.flows.house import PATIENCE
@@ -65,9 +64,7 @@ class Crashes(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
-        before = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-        self.stack.callback(logging.disable, before)
+        self.stack.enter_context(silent())
         url = self.stack.enter_context(sqlite_ledgers())()
         runner = self.stack.enter_context(asyncio.Runner(loop_factory=SimulatedLoop))
         self.run = runner.run
@@ -94,9 +91,7 @@ class Crashes(RuleBasedStateMachine):
     def ask(self, message_id: str, amount: str, left: timedelta | None) -> None:
         """A request comes in; or it comes again, or another one under its id."""
         deadline = None if left is None else moment(self.world.database_now() + left)
-        self.run(
-            self._now(lambda: self.world.ask(message_id, amount=amount, not_after=deadline))
-        )
+        self.run(self._now(lambda: self.world.ask(message_id, amount=amount, not_after=deadline)))
 
     @rule(manners=_MANNERS)
     def behave(self, manners: list[Manner]) -> None:
@@ -186,5 +181,5 @@ class Crashes(RuleBasedStateMachine):
         await self.world.settle()
 
 
-Crashes.TestCase.settings = settings(max_examples=200, stateful_step_count=12, deadline=None)
+Crashes.TestCase.settings = settings(max_examples=120, stateful_step_count=12, deadline=None)
 TestCrashes = Crashes.TestCase

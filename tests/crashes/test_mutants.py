@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -14,49 +15,59 @@ if TYPE_CHECKING:
     from tests.crashes.replica import Replica
     from tests.crashes.runs import Walk
 
-#: What is taken out; in which story it is missed, struck with what, by how many workers; and how it
-#: shows.
+
+@dataclass(frozen=True)
+class Missed:
+    """A rule that is taken out: in which story it is missed, struck with what, and how it shows.
+
+    `replicas` is how many workers are alive at once.
+    """
+
+    worker: type[Replica]
+    story: str
+    shows: str
+    blow: Blow = Blow.KILL
+    replicas: int = 1
+
+
 _MISSED: Final = [
-    (mutants.CallsBeforeItWrites, "one request", Blow.KILL, 1, "before its first attempt"),
-    (mutants.CallsAgainBeforeItWrites, "key expired and not paid", Blow.KILL, 1, "before its first"),
-    (mutants.AcceptsFirst, "one request", Blow.KILL, 1, "neither an end nor a dead letter"),
-    (
+    Missed(mutants.CallsBeforeItWrites, "one request", "before its first attempt was written"),
+    Missed(
+        mutants.CallsAgainBeforeItWrites,
+        "key expired and not paid",
+        "before its first attempt was written",
+    ),
+    Missed(mutants.AcceptsFirst, "one request", "neither an end nor a dead letter"),
+    Missed(
         mutants.AcceptsBeforeItBuries,
         "id used for other content",
-        Blow.KILL,
-        1,
         "neither an end nor a dead letter",
     ),
-    (mutants.KnowsNoHorizon, "key expired and paid", Blow.KILL, 1, "executed more than once"),
-    (mutants.CallsWithAnOldPermit, "one request", Blow.SLEEP, 2, "executed more than once"),
-    (mutants.TakesSilenceForNo, "paid in silence", Blow.KILL, 1, "was rejected and paid"),
-    (
+    Missed(mutants.KnowsNoHorizon, "key expired and paid", "executed more than once"),
+    Missed(mutants.CallsWithAnOldPermit, "one request", "executed more than once", Blow.SLEEP, 2),
+    Missed(mutants.TakesSilenceForNo, "paid in silence", "was rejected and paid"),
+    Missed(
         mutants.WaitsForNoList,
         "paid late after a refusal and listed later",
-        Blow.KILL,
-        1,
         "was rejected and paid",
     ),
-    (mutants.AnnouncesBackwards, "one request", Blow.KILL, 1, "out of order"),
-    (mutants.MarksBeforeItPublishes, "one request", Blow.KILL, 1, "its sequence has a gap"),
-    (mutants.NeedsNoConfirmation, "one request", Blow.LOSE, 1, "its sequence has a gap"),
-    (mutants.OverwritesOthers, "paid in silence", Blow.PAUSE, 2, "never comes to its end"),
+    Missed(mutants.AnnouncesBackwards, "one request", "its events came out of order"),
+    Missed(mutants.MarksBeforeItPublishes, "one request", "its sequence has a gap"),
+    Missed(mutants.NeedsNoConfirmation, "one request", "its sequence has a gap", Blow.LOSE),
+    Missed(mutants.OverwritesOthers, "paid in silence", "it never comes to its end", Blow.PAUSE, 2),
 ]
 
 
-@pytest.mark.parametrize(
-    ("worker", "name", "blow", "replicas", "told"),
-    [pytest.param(*row, id=row[0].__name__) for row in _MISSED],
-)
-def test_a_worker_without_this_rule_is_caught(
-    walk: Walk, worker: type[Replica], name: str, blow: Blow, replicas: int, told: str
-) -> None:
+@pytest.mark.parametrize("missed", _MISSED, ids=lambda missed: missed.worker.__name__)
+def test_a_worker_without_this_rule_is_caught(walk: Walk, missed: Missed) -> None:
     """
     Some point of some story shows what the rule was for, in the words of the promise it broke.
+
+    The real worker goes through the same story and blows unharmed: see `test_each_point`.
     """
-    [story] = [story for story in STORIES if story.name == name]
-    walk.worker = worker
-    walk.each_point(story, blow, replicas=replicas, until_it_fails=True)
+    [story] = [story for story in STORIES if story.name == missed.story]
+    walk.worker = missed.worker
+    walk.each_point(story, missed.blow, replicas=missed.replicas, until_it_fails=True)
 
     [failure] = walk.failures
-    assert told in failure
+    assert missed.shows in failure

@@ -1,5 +1,4 @@
-"""What broke in a world whose story is over: the audit of the demonstration, and what only a
-simulation can see.
+"""What broke in a world: the demonstration's audit, and what only a simulation can see.
 
 Pure, but for one look into the ledger."""
 

@@ -92,7 +92,7 @@ class World:
         self._spawn(replica.start())
 
     def lost(self, replica: Replica) -> None:
-        """A worker was killed: the broker notices at once, and somebody starts the last one again."""
+        """Notice that a worker was killed: its messages go to others, or to one that is started."""
         if replica in self.broker.takers:
             self.broker.takers.remove(replica)
         self.broker.lose(replica)
@@ -216,13 +216,13 @@ class World:
         """See whether a call's intent is committed (contract P4)."""
         key = permit.idempotency_key
         rows = await self.read(
-            "SELECT body, first_attempt_at, in_doubt FROM withdrawals "  # noqa: S608 - a key of ours
+            "SELECT body, first_attempt_at FROM withdrawals "  # noqa: S608 - a key of ours
             f"WHERE idempotency_key = '{key}'"
         )
         if not rows:
             self.breaches.append(f"{key} was sent before it was written down")
             return
-        [(body, first_at, _in_doubt)] = rows
+        [(body, first_at)] = rows
         if bytes(body) != permit.body:
             self.breaches.append(f"{key} was sent with other bytes than were written down")
         if first_at is None or first_at > micros(self.database_now() + timedelta(hours=1)):

@@ -46,6 +46,7 @@ class Nemesis:
         self._began = began
         self._began_at = time.monotonic()
         self._one_node = asyncio.Lock()
+        self._one_ledger = asyncio.Lock()
         self._published: list[Message] = []
         self.deeds: list[Deed] = []
         self._deeds: Mapping[Fault, Callable[[Action], Awaitable[None]]] = {
@@ -155,9 +156,11 @@ class Nemesis:
 
     async def _kill_ledger(self, action: Action) -> None:
         postgres = self._world.ground.postgres
-        await asyncio.to_thread(postgres.kill)
-        await asyncio.sleep(action.seconds / 2)
-        await asyncio.to_thread(postgres.start)
+        # A server that is just starting cannot be stopped: the next kill waits for it.
+        async with self._one_ledger:
+            await asyncio.to_thread(postgres.kill)
+            await asyncio.sleep(action.seconds / 2)
+            await asyncio.to_thread(postgres.start)
 
     async def _hinder(self, action: Action) -> None:
         proxies = self._world.proxies(action.link, action.worker)

@@ -210,8 +210,9 @@ async def test_a_permit_that_has_run_out_is_worth_nothing(row: Row) -> None:
 
 async def test_a_permit_of_a_worker_that_was_taken_for_dead_is_worth_nothing(row: Row) -> None:
     """
-    Another one may have taken over while it waited for its turn: nothing leaves, nor later, when
-    it gives signs of life again. A permit for what it has owned since then is good.
+    Another one may have taken over while it waited for its turn: nothing leaves.
+
+    Nor later, when it gives signs of life again; a permit for what it has taken since is good.
     """
     tenures: list[int | None] = [2, None, 1]
 
