@@ -243,6 +243,23 @@ def test_a_list_of_one_page_is_told_as_json(case: Case) -> None:
     } == document["list"]
 
 
+def test_without_a_ruling_it_only_shows(case: Case) -> None:
+    """
+    Neither a reason nor a terminal is needed: a person looks before ruling; nothing is changed.
+    """
+    case.unresolved()
+    withdrawal_id = case.made()
+    before = case.shown()
+    told = case.commands("resolve", "req-1")
+    document = json.loads(case.commands("resolve", "req-1", "--json").stdout)
+
+    assert (0, "") == (told.exit_code, told.stderr)
+    assert f"  {withdrawal_id}  5.00 USD" in told.stdout
+    assert {"request", "list"} == set(document)
+    assert [withdrawal_id] == [one["withdrawal_id"] for one in document["list"]["candidates"]]
+    assert before == case.shown()
+
+
 def test_what_carries_our_reference_has_to_be_adopted(case: Case) -> None:
     """
     The word that nothing was made is refused, and names what was; then that is adopted.
@@ -352,7 +369,6 @@ def test_a_provider_without_credentials_is_named(case: Case) -> None:
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        (("--yes", *_WHY), "either --adopt WD_ID or --not-created"),
         (("--adopt", "wd_1", "--not-created", "--yes", *_WHY), "either --adopt WD_ID or"),
         (("--not-created", "--yes"), "--reason"),
         (("--not-created", "--yes", "--reason", " "), "--reason: expected 1 to 1000"),
@@ -361,7 +377,7 @@ def test_a_provider_without_credentials_is_named(case: Case) -> None:
         (("--not-created", "--yes", "--reason", "r", "--operator", ""), "--operator: expected"),
         (("--not-created", *_WHY), "without a terminal, confirm by --yes"),
     ],
-    ids=["no ruling", "two", "no reason", "blank", "long", "control", "nobody", "not confirmed"],
+    ids=["two", "no reason", "blank", "long", "control", "nobody", "not confirmed"],
 )
 def test_wrong_use_is_refused_before_anything_is_asked(options: tuple[str, ...], word: str) -> None:
     """

@@ -6,6 +6,7 @@ or costs a connection."""
 from __future__ import annotations
 
 import struct
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,11 @@ import pytest
 from aiormq.exceptions import AMQPConnectionError, AMQPError
 
 from tests.rabbitmq.at_work import at_work
-from tests.rabbitmq.hostile_messages import MESSAGES, REFUSED_BY_BROKER
+from tests.rabbitmq.hostile_messages import (
+    MESSAGES,
+    REFUSED_BY_BROKER,
+    REFUSED_BY_OLD_BROKER,
+)
 from tests.rabbitmq.upstream import upstream
 from tests.rabbitmq.wire import long, moment, pairs, properties, short, table, text
 from worker.core.messages import DeadReason
@@ -229,6 +234,27 @@ async def test_what_the_broker_refuses_never_gets_in(rabbitmq_vhost: str, messag
             await service.publish(GOOD)
 
         assert GOOD == (await work.desk.next()).body
+        assert [(True, "connected")] == work.publishing.all
+
+
+async def test_an_unknown_delivery_mode_is_refused_or_a_message_like_any_other(
+    rabbitmq_vhost: str,
+) -> None:
+    """
+    RabbitMQ 3 drops whoever sends it; 4.0 takes it, and then it is read and accepted.
+    """
+    message = REFUSED_BY_OLD_BROKER
+    async with at_work(rabbitmq_vhost) as work:
+        await work.consuming.until(holds=True)
+        async with upstream(rabbitmq_vhost) as service:
+            is_old = service.broker_version < (4, 0)
+            with pytest.raises(AMQPError) if is_old else nullcontext():
+                await service.publish(message.body, message.encoded)
+        async with upstream(rabbitmq_vhost) as service:
+            await service.publish(GOOD)
+        bodies = [(await work.desk.next()).body for _ in range(1 if is_old else 2)]
+
+        assert ([GOOD] if is_old else [message.body, GOOD]) == bodies
         assert [(True, "connected")] == work.publishing.all
 
 

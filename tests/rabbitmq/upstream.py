@@ -51,6 +51,14 @@ class Upstream:
         self._channel = channel
         self._reading: dict[str, asyncio.Queue[Found]] = {}
 
+    @property
+    def broker_version(self) -> tuple[int, ...]:
+        """The broker's version, as it introduced itself."""
+        introduced = self._channel.connection.server_properties
+        version = introduced["version"]
+        text = version.decode() if isinstance(version, bytes) else str(version)
+        return tuple(int(number) for number in text.split(".")[:2])
+
     async def publish(
         self,
         body: bytes = b"{}",

@@ -71,7 +71,9 @@ def resolve(
     not_created: Annotated[
         bool, typer.Option("--not-created", help="No withdrawal was made: send it once more.")
     ] = False,
-    reason: Annotated[str, typer.Option(help="Why, in your words; it is kept in the ledger.")],
+    reason: Annotated[
+        str | None, typer.Option(help="Why, in your words; required for a ruling, and kept.")
+    ] = None,
     operator: Annotated[
         str | None, typer.Option(help="Who you are; by default your name on this machine.")
     ] = None,
@@ -82,26 +84,33 @@ def resolve(
 ) -> None:
     """Settle a withdrawal that is unresolved, after showing what the provider lists.
 
+    Without --adopt and --not-created it shows, and settles nothing.
+
     A running worker may share the ledger: it follows what was adopted, and sends the fresh attempt.
     Your reason is kept with your name in the history and is in no event.
 
-    Exit codes: 0 settled, 1 refused or not possible, 2 wrong use.
+    Exit codes: 0 settled or shown, 1 refused or not possible, 2 wrong use.
     """
     ruling = _ruling(adopt, operator, reason, not_created=not_created)
-    if not yes and not sys.stdin.isatty():
+    if ruling is not None and not yes and not sys.stdin.isatty():
         _wrong_use("nothing done: without a terminal, confirm by --yes")
     settings = settings_or_exit()
     configure_logging("CRITICAL", "console")
     with _failing():
         case = asyncio.run(_inquire(settings, message_id))
+    if ruling is None:
+        _show(case, as_json=as_json)
+        return
     if not as_json or not yes:
-        _print(case, ruling, err=as_json)
+        _print(case, err=as_json)
+        typer.echo(f"\n{_sentence(ruling)}", err=as_json)
     if not yes and not typer.confirm("\nSettle it so?", err=True):
         _fail("nothing was changed")
     with _failing():
         settled = asyncio.run(_settle(settings, case, ruling))
     if as_json:
-        typer.echo(json.dumps(_document(case, ruling, settled), indent=2))
+        document = _document(case) | _settlement(ruling, settled)
+        typer.echo(json.dumps(document, indent=2))
     if isinstance(settled, Inadmissible):
         _fail(f"{message_id} was not settled: {settled.why}")
     if not as_json:
@@ -109,11 +118,16 @@ def resolve(
         typer.echo(f"{message_id} is {status} now; the worker takes it from here")
 
 
-def _ruling(adopt: str | None, operator: str | None, reason: str, *, not_created: bool) -> Ruling:
-    if (adopt is None) is not not_created:
+def _ruling(
+    adopt: str | None, operator: str | None, reason: str | None, *, not_created: bool
+) -> Ruling | None:
+    """Read the ruling from the options; None when none was given."""
+    if adopt is not None and not_created:
         _wrong_use("expected either --adopt WD_ID or --not-created")
+    if adopt is None and not not_created:
+        return None
     name = _written("--operator", _own_name() if operator is None else operator, OPERATOR_MAX)
-    note = _written("--reason", reason, REASON_MAX)
+    note = _written("--reason", reason or "", REASON_MAX)
     return NotCreated(name, note) if adopt is None else Adopt(adopt, name, note)
 
 
@@ -189,9 +203,16 @@ async def _rulings(settings: Settings, ledger: Ledger, held: Held) -> AsyncItera
         )
 
 
-def _print(case: _Case, ruling: Ruling, *, err: bool) -> None:
+def _show(case: _Case, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(_document(case), indent=2))
+    else:
+        _print(case, err=False)
+
+
+def _print(case: _Case, *, err: bool) -> None:
     print_document(document_of(case.history), records=("attempts",), err=err)
-    for line in ("", *_lines(case.findings), "", _sentence(ruling)):
+    for line in ("", *_lines(case.findings)):
         typer.echo(line, err=err)
 
 
@@ -230,16 +251,21 @@ def _sentence(ruling: Ruling) -> str:
     return f"ruling of {ruling.operator}: {what}\nreason: {ruling.note}"
 
 
-def _document(case: _Case, ruling: Ruling, settled: Held | Inadmissible) -> dict[str, Any]:
+def _document(case: _Case) -> dict[str, Any]:
     answer = case.findings.answer
-    problem = settled.why if isinstance(settled, Inadmissible) else None
-    status = None if isinstance(settled, Inadmissible) else settled.withdrawal.status.value
     return {
         "request": document_of(case.history),
         "list": {
             "problem": None if isinstance(answer, Listed) else unread(answer),
             "candidates": [_candidate(candidate) for candidate in case.findings.candidates],
         },
+    }
+
+
+def _settlement(ruling: Ruling, settled: Held | Inadmissible) -> dict[str, Any]:
+    problem = settled.why if isinstance(settled, Inadmissible) else None
+    status = None if isinstance(settled, Inadmissible) else settled.withdrawal.status.value
+    return {
         "ruling": {
             "adopt": ruling.withdrawal_id if isinstance(ruling, Adopt) else None,
             "not_created": isinstance(ruling, NotCreated),

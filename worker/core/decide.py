@@ -119,7 +119,8 @@ class Held:
     row: int
     version: int
     withdrawal: Withdrawal
-    tenure: int = 0
+    #: A matter of the worker, not of what the ledger holds.
+    tenure: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
