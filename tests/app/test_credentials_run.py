@@ -41,14 +41,14 @@ async def server() -> AsyncIterator[BluumServer]:
 
 @pytest.mark.parametrize("operation", ["create", "look", "list"])
 async def test_a_401_stops_everything_until_the_credentials_work(
-    desk: Desk, start: Start, server: BluumServer, migrated_url: str, operation: str
+    desk: Desk, start: Start, server: BluumServer, sqlite_url: str, operation: str
 ) -> None:
     """
     Whichever call meets it: the backlog stays where it is, and nobody is told anything.
 
     No call is made but a harmless read; then all goes on by itself, and is paid once.
     """
-    worker = await start(migrated_url, WORKER_RETRY__SETTLING="3")
+    worker = await start(sqlite_url, WORKER_RETRY__SETTLING="3")
     await worker.ready()
     await _bring_about(operation, desk, server)
     await _until_stopped(worker)

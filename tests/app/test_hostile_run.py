@@ -11,8 +11,6 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import pytest
-
 from tests.app.harness import until
 from tests.rabbitmq.hostile_messages import MESSAGES, PAID_BEFORE, NoLetter
 from tests.rabbitmq.upstream import upstream
@@ -36,22 +34,19 @@ BURIED: Final = {
 PAID: Final = re.compile(r"received( pending)?( processing)?( submitted)? completed")
 #: The largest message has 4 MiB; a worker that grows by more than this keeps what it should drop.
 GROWTH_MIB: Final = 150
+#: One at a time on the one database, many at once on the other.
+PREFETCH: Final = {"sqlite": 1, "postgresql": 20}
 
 
-@pytest.mark.parametrize("prefetch", [20, 1])
-async def test_hostile_messages_between_healthy_ones(  # noqa: PLR0917 - fixtures
-    desk: Desk,
-    start: Start,
-    server: BluumServer,
-    rabbitmq_vhost: str,
-    migrated_url: str,
-    prefetch: int,
+async def test_hostile_messages_between_healthy_ones(
+    desk: Desk, start: Start, server: BluumServer, rabbitmq_vhost: str, migrated_url: str
 ) -> None:
     """
     Dead letters under their reasons, events as promised, healthy ones paid, each delivered once.
 
     The process that began it ends it, in good order and not much larger.
     """
+    prefetch = PREFETCH[migrated_url.partition(":")[0]]
     worker = await start(migrated_url, WORKER_RABBITMQ__PREFETCH=str(prefetch))
     await desk.ask(PAID_BEFORE)
     await desk.have_ended(1)

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 from tests.crashes.bank import AFTERLIFE, Manner
 from tests.crashes.loop import SimulatedLoop
 from tests.crashes.points import Blow
+from tests.crashes.replica import Replica
 from tests.crashes.runs import silent, sqlite_ledgers
 from tests.crashes.verdict import broken, broken_now
 from tests.crashes.world import World, a_world
@@ -31,8 +32,6 @@ from worker.core.withdrawal import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from tests.crashes.replica import Replica
 
 _HOUR: Final = timedelta(hours=1)
 _SPANS: Final = st.sampled_from(
@@ -61,6 +60,8 @@ _AT_MOST: Final = 3
 class Crashes(RuleBasedStateMachine):
     """Workers live and die, and the promises hold."""
 
+    worker: type[Replica] = Replica
+
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
@@ -71,7 +72,7 @@ class Crashes(RuleBasedStateMachine):
         loop = runner.get_loop()
         assert isinstance(loop, SimulatedLoop)
         self.loop = loop
-        self.place = a_world(url, loop, replicas=2)
+        self.place = a_world(url, loop, worker=self.worker, replicas=2)
         self.world: World = self.run(self.place.__aenter__())
         self.stack.callback(lambda: self.run(self.place.__aexit__(None, None, None)))
         self.may_conflict = False
