@@ -26,7 +26,7 @@ from worker.flows.follow import Follow
 from worker.flows.gate import Gate
 from worker.flows.in_hand import InHand
 from worker.flows.intake import Intake
-from worker.flows.outage import Outage, State, Watched
+from worker.flows.outage import Outage, State
 from worker.flows.ports import LedgerUnavailable, StepRefused
 from worker.flows.resolve import Resolution
 from worker.flows.submit import WAIT_IN_HAND, Submission
@@ -40,6 +40,7 @@ from worker.metrics import Metrics
 from worker.providers.bluum import Bluum, BluumRequest
 from worker.providers.http import Line
 from worker.providers.pace import Pace
+from worker.providers.watched import Watched
 from worker.rabbitmq.connection import Broker
 from worker.rabbitmq.consumer import Consumer
 from worker.rabbitmq.outbox import Outbox

@@ -49,7 +49,9 @@ def test_a_provider_is_told_to_create_in_one_place() -> None:
     """
     By the submission, which asks for the permit; whoever watches the provider hands it through.
     """
-    assert {"flows/submit.py Submission._try", "flows/outage.py Watched.create"} == _calls("create")
+    assert {"flows/submit.py Submission._try", "providers/watched.py Watched.create"} == _calls(
+        "create"
+    )
 
 
 def test_a_permit_is_made_in_one_place() -> None:

@@ -15,16 +15,13 @@ import logging
 from contextlib import suppress
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from worker.core.answers import Answer, EntryAnswer, ListAnswer, Throttled, Unclear
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import date
 
-    from worker.core.decide import Permit
-    from worker.core.requests import Request
     from worker.core.schedule import Schedule
     from worker.flows.gate import Gate
 
@@ -46,41 +43,6 @@ class State(StrEnum):
     UP = "up"
     OUT = "out"
     TRIAL = "trial"
-
-
-class Called(Protocol):
-    """The provider whose calls are watched; as in `worker.providers.contract`."""
-
-    name: str
-    shape: type[Request]
-
-    def compose(self, request: Request, idempotency_key: str) -> bytes:
-        """Write the exact create body."""
-        ...
-
-    async def create(self, permit: Permit) -> Answer:
-        """Send one create call."""
-        ...
-
-    async def look(self, party_id: str, withdrawal_id: str) -> Answer:
-        """Read one withdrawal."""
-        ...
-
-    async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
-        """Read all withdrawals of a party over some days."""
-        ...
-
-    async def entry(self, party_id: str, withdrawal_id: str) -> EntryAnswer:
-        """Read one withdrawal with all by which it is recognised."""
-        ...
-
-    async def cancel(self, party_id: str, withdrawal_id: str) -> Answer:
-        """Ask for a cancellation."""
-        ...
-
-    async def try_credentials(self) -> bool | None:
-        """Read something harmless; None when it was not answered."""
-        ...
 
 
 class Outage:
@@ -204,51 +166,3 @@ class Outage:
             async with asyncio.timeout(_IDLE.total_seconds()):
                 await self._changed.wait()
         self._changed.clear()
-
-
-class Watched:
-    """A provider whose every call is heard by its `Outage`; otherwise the provider itself."""
-
-    def __init__(self, provider: Called, outage: Outage) -> None:
-        self._provider = provider
-        self._outage = outage
-        self.name = provider.name
-        self.shape = provider.shape
-
-    def compose(self, request: Request, idempotency_key: str) -> bytes:
-        """Write the exact create body."""
-        return self._provider.compose(request, idempotency_key)
-
-    async def create(self, permit: Permit) -> Answer:
-        """Send one create call."""
-        return await self._outage.call(
-            permit.idempotency_key, lambda: self._provider.create(permit)
-        )
-
-    async def look(self, party_id: str, withdrawal_id: str) -> Answer:
-        """Read one withdrawal."""
-        return await self._outage.call(
-            withdrawal_id, lambda: self._provider.look(party_id, withdrawal_id)
-        )
-
-    async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
-        """Read all withdrawals of a party over some days."""
-        return await self._outage.call(
-            party_id, lambda: self._provider.listed(party_id, since, until)
-        )
-
-    async def entry(self, party_id: str, withdrawal_id: str) -> EntryAnswer:
-        """Read one withdrawal with all by which it is recognised."""
-        return await self._outage.call(
-            withdrawal_id, lambda: self._provider.entry(party_id, withdrawal_id)
-        )
-
-    async def cancel(self, party_id: str, withdrawal_id: str) -> Answer:
-        """Ask for a cancellation."""
-        return await self._outage.call(
-            withdrawal_id, lambda: self._provider.cancel(party_id, withdrawal_id)
-        )
-
-    async def try_credentials(self) -> bool | None:
-        """Read something harmless; it is the probe itself, so that nobody counts it."""
-        return await self._provider.try_credentials()
