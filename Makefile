@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 BIN := .venv/bin
 INSTALLED := .venv/installed
 # Most of a test is waiting for a broker or a database: three at a time keep two cores busy.
-PYTEST_ARGS ?= -n 3
+PYTEST_ARGS ?= -n 3 --dist worksteal
 # What every run tries on RabbitMQ 4.0 too: the broker's own behaviour, and 50 kills in a row.
 ON_RABBITMQ4 := tests/rabbitmq tests/services/test_rabbitmq_cluster.py tests/app/test_restarts.py
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

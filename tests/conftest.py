@@ -5,6 +5,7 @@ Each is started by the tests themselves, once a process, and only when a test as
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,11 @@ from tests.services.postgres_node import PostgresNode, find_postgres
 from worker.demo.rabbitmq_node import HOW_TO_GET_RABBITMQ, Found, RabbitmqNode, find_rabbitmq
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
+
+# A shell that starts something in the background has it ignore SIGINT, and every process inherits
+# that: those that the tests interrupt could not hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _IN_CI = os.environ.get("CI") == "true"
 
