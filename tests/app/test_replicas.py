@@ -114,7 +114,7 @@ async def test_an_event_that_was_told_and_not_marked_is_told_again(
 
 
 async def test_an_event_that_arrives_late_is_a_repeat(
-    desk: Desk, start: Start, shared_ledger: str, dam: Dam
+    desk: Desk, start: Start, server: BluumServer, shared_ledger: str, dam: Dam
 ) -> None:
     """
     A dead replica's event reaches the broker after all those of the one that took over.
@@ -122,10 +122,13 @@ async def test_an_event_that_arrives_late_is_a_repeat(
     Whoever drops repeated ids sees each transition once, and in order.
     """
     first = await start(shared_ledger, WORKER_RABBITMQ__URL=dam.url)
-    await first.ready()
-    dam.shut()
+    # No second event before the first is over and done with, and the dam shut.
+    server.set_faults(Faults(hang_before=1.0))
     await desk.ask("late")
-    stuck = event_id("late", 1)
+    await until(lambda: _has_marked(shared_ledger, 1), lambda: first.output)
+    dam.shut()
+    server.set_faults(Faults())
+    stuck = event_id("late", 2)
     await until(lambda: _holds(dam, stuck), lambda: first.output)
     await first.kill()
     other = await start(shared_ledger)
@@ -262,6 +265,12 @@ def _creates(server: BluumServer) -> int:
 
 async def _heard(desk: Desk, identity: str, times: int) -> bool:
     return [event.event_id for event in desk.heard].count(identity) >= times
+
+
+async def _has_marked(ledger: str, count: int) -> bool:
+    """Tell whether so many events are known to be confirmed."""
+    statement = "SELECT count(*) FROM events WHERE published_at IS NOT NULL"
+    return [(count,)] == await second.read(ledger, statement)
 
 
 async def _holds(dam: Dam, text: str) -> bool:
