@@ -12,8 +12,8 @@ from tests.flows.fakes import Saying
 from tests.flows.flaky import Line
 from tests.flows.house import an_envelope
 from tests.ledger import second
+from worker.core.burials import identity
 from worker.core.messages import DeadReason
-from worker.flows.intake import identity_of
 from worker.flows.ports import LedgerUnavailable
 from worker.flows.settlement import ACCEPT, Bury, Return
 from worker.flows.suspicion import DEATHS_NEEDED, Suspicion
@@ -217,7 +217,7 @@ async def test_poison_is_buried_unread(house: House) -> None:
     """
     envelope = _again()
     for _ in range(DEATHS_NEEDED):
-        await _die_reading(house, identity_of(envelope))
+        await _die_reading(house, identity(envelope.message_id, envelope.body))
     settled = await house.intake(envelope)
 
     assert isinstance(settled, Bury)
@@ -229,12 +229,13 @@ def test_other_messages_are_not_charged() -> None:
     """
     The same id with other content is another message, and so is one without an id.
     """
-    identities = {
-        identity_of(an_envelope("req-1")),
-        identity_of(an_envelope("req-1", amount="7.00")),
-        identity_of(an_envelope("req-2")),
-        identity_of(an_envelope(None)),
-    }
+    envelopes = [
+        an_envelope("req-1"),
+        an_envelope("req-1", amount="7.00"),
+        an_envelope("req-2"),
+        an_envelope(None),
+    ]
+    identities = {identity(envelope.message_id, envelope.body) for envelope in envelopes}
 
     assert 4 == len(identities)
 

@@ -42,9 +42,10 @@ class Burial:
 
 
 def identity(message_id: str | None, body: bytes) -> bytes:
-    """Return what tells a dead letter from others, from its AMQP message id and its exact body.
+    """Return what tells a message from others, from its AMQP message id and its exact body.
 
-    A dead letter keeps both as they were, so whoever reads it from its queue finds the same.
+    It is the same when the message comes again. A dead letter keeps both as they were, so whoever
+    reads it from its queue finds the same.
     """
     name = b"" if message_id is None else message_id.encode(errors="surrogatepass")
     return hashlib.sha256(b"%d:%b%b" % (len(name), name, body)).digest()

@@ -6,11 +6,11 @@ is done the message has served its purpose: whatever happens later, the ledger t
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from worker.core.answers import Attempt
+from worker.core.burials import identity
 from worker.core.decide import refuse_at_the_door, take_in
 from worker.core.messages import DeadReason, Envelope, Misread, Understood, read
 from worker.core.withdrawal import Order, Reason, ReasonCode, Withdrawal, idempotency_key
@@ -77,7 +77,9 @@ class Intake:
 
     async def __call__(self, envelope: Envelope) -> Settlement:
         """Carry one message out, and say how it is to be settled."""
-        reading = self._suspicion.reading(identity_of(envelope), redelivered=envelope.redelivered)
+        reading = self._suspicion.reading(
+            identity(envelope.message_id, envelope.body), redelivered=envelope.redelivered
+        )
         try:
             async with reading as mark:
                 if mark is None:
@@ -213,12 +215,6 @@ class Intake:
             traceparent=message.context.traceparent,
             taken_at=self._now(),
         )
-
-
-def identity_of(envelope: Envelope) -> bytes:
-    """Return what is the same when a message comes again, and differs from other messages'."""
-    named = b"" if envelope.message_id is None else envelope.message_id.encode(errors="replace")
-    return hashlib.sha256(named + b"\0" + envelope.body).digest()
 
 
 _NOT_STORABLE = "body: expected content that the ledger can store"

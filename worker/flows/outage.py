@@ -63,7 +63,6 @@ class Outage:
         chance: Callable[[], float],
         told: Callable[[bool], None],
         beat: Callable[[], None],
-        probe_limit: timedelta = PROBE_LIMIT,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._provider = provider
@@ -74,7 +73,6 @@ class Outage:
         self._chance = chance
         self._told = told
         self._beat = beat
-        self._probe_limit = probe_limit.total_seconds()
         self._sleep = sleep
         self._failures = 0
         self._subjects: set[str] = set()
@@ -156,7 +154,7 @@ class Outage:
         await self._sleep(pause.total_seconds())
         self._beat()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._probe_limit):
+            async with asyncio.timeout(PROBE_LIMIT.total_seconds()):
                 if await self._probe() is not None:
                     self._become(State.TRIAL)
 

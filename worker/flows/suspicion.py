@@ -63,11 +63,9 @@ class Suspicion:
         self,
         ledger: MarkLedger,
         *,
-        deaths_needed: int = DEATHS_NEEDED,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._ledger = ledger
-        self._deaths_needed = deaths_needed
         self._sleep = sleep
         self._one_at_a_time = asyncio.Lock()
         #: Marks that could not be taken back because the ledger was away; no deaths.
@@ -85,7 +83,7 @@ class Suspicion:
             return
         if identity not in self._stale:
             deaths = await self._ledger.deaths_with(identity)
-            if deaths >= self._deaths_needed:
+            if deaths >= DEATHS_NEEDED:
                 await self._ledger.unmark((identity,))
                 yield None
                 return

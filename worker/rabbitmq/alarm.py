@@ -29,11 +29,8 @@ GRACE: Final = timedelta(seconds=5)
 class Alarm:
     """Tells when the broker's alarm begins and ends, over any number of connections."""
 
-    def __init__(
-        self, told: Callable[[bool], Awaitable[None]], *, grace: timedelta = GRACE
-    ) -> None:
+    def __init__(self, told: Callable[[bool], Awaitable[None]]) -> None:
         self._told = told
-        self._grace = grace.total_seconds()
         self._stands = False
 
     @property
@@ -52,7 +49,7 @@ class Alarm:
                 await _until_unblocked(connection)
                 if not connection.is_closed:
                     await self._tell(stands=False)
-            elif asyncio.get_running_loop().time() - quiet_since > self._grace:
+            elif asyncio.get_running_loop().time() - quiet_since > GRACE.total_seconds():
                 await self._tell(stands=False)
             await asyncio.sleep(_LOOK_EVERY.total_seconds())
 
