@@ -37,7 +37,7 @@ def test_a_text_that_is_gone_is_an_error(tree: Path) -> None:
     A guard that cannot be found is not taken for one that was checked.
     """
     gone = Mutation(
-        "gone", "nothing", MUTATIONS[0].fate, (Patch("worker/app.py", "no such text", ""),)
+        "gone", "nothing", MUTATIONS[0].fate, (Patch("worker/app/live.py", "no such text", ""),)
     )
 
     with pytest.raises(TextGone, match="0 times"):

@@ -85,6 +85,8 @@ class Change:
     provider_status: str | None
     cause: Cause
     at: datetime
+    #: The last word of the event's type, where it is not the status.
+    word: str | None = None
     operator: str | None = None
     note: str | None = field(default=None, repr=False)
 

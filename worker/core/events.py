@@ -32,7 +32,7 @@ def event(withdrawal: Withdrawal, change: Change) -> Event:
     """Write down one change of a withdrawal as an event."""
     order = withdrawal.order
     identity = event_id(order.message_id, change.sequence)
-    kind = f"withdrawal.{change.status}"
+    kind = f"withdrawal.{change.word or change.status}"
     document: dict[str, Any] = {
         "event_id": identity,
         "type": kind,

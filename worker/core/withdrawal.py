@@ -17,7 +17,7 @@ Three rules shape the table below.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid5
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from decimal import Decimal
+
+    from worker.core.sale import Sale
 
 #: The one namespace of every identifier that we derive. It must never change: a changed namespace
 #: is another idempotency key, and another key is another payout.
@@ -92,6 +94,11 @@ class ReasonCode(StrEnum):
     CANCELLED_AT_PROVIDER = "cancelled_at_provider"
     OUTCOME_UNKNOWN = "outcome_unknown"
     SEVERAL_CANDIDATES = "several_candidates"
+    SALE_REFUSED = "sale_refused"
+    SALE_ENDED = "sale_ended"
+    CANCELLED_ON_REQUEST = "cancelled_on_request"
+    CANCEL_TOO_LATE = "cancel_too_late"
+    UNKNOWN_REQUEST = "unknown_request"
 
 
 #: Our own text for each reason. What the provider wrote may hold personal data and stays inside.
@@ -106,6 +113,11 @@ REASON_TEXTS: Final[Mapping[ReasonCode, str]] = {
     ReasonCode.CANCELLED_AT_PROVIDER: "the provider reported that the withdrawal was cancelled",
     ReasonCode.OUTCOME_UNKNOWN: "it could not be established whether money moved",
     ReasonCode.SEVERAL_CANDIDATES: "several withdrawals at the provider could be this one",
+    ReasonCode.SALE_REFUSED: "the provider refused an order to raise the cash",
+    ReasonCode.SALE_ENDED: "an order to raise the cash ended without being filled",
+    ReasonCode.CANCELLED_ON_REQUEST: "it was cancelled on request",
+    ReasonCode.CANCEL_TOO_LATE: "it could not be cancelled any more",
+    ReasonCode.UNKNOWN_REQUEST: "no such request is known",
 }
 
 
@@ -169,7 +181,20 @@ class Order:
     reply_to: str | None = None
     traceparent: str | None = None
     not_after: datetime | None = None
+    wait_for_funds_until: datetime | None = None
     taken_at: datetime
+
+
+class Errand(IntEnum):
+    """What a withdrawal is due for, in the order in which the request budget is spent on it."""
+
+    #: Something that ends a doubt or moves money: a call to create, look up, sell or cancel.
+    ACT = 0
+    #: A look at one that usually ends about now.
+    LOOK_EXPECTED = 1
+    LOOK = 2
+    #: A look at one that has ended: only the bank could still take it back.
+    LOOK_FINISHED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +222,21 @@ class Withdrawal:
     looks: int = 0
     changed_at: datetime
     due_at: datetime | None = None
+    #: The orders that raise the cash first, in the order of the request.
+    sales: tuple[Sale, ...] = ()
+    #: Whether it is due at a time at which such withdrawals usually end.
+    is_expected: bool = False
+    #: Whether a cancellation waits for it. Set beside the row's history, at any time.
+    cancel_wanted: bool = False
+
+    @property
+    def errand(self) -> Errand:
+        """What it is due for."""
+        if self.is_finished:
+            return Errand.LOOK_FINISHED
+        if self.withdrawal_id is None:
+            return Errand.ACT
+        return Errand.LOOK_EXPECTED if self.is_expected else Errand.LOOK
 
     @property
     def is_finished(self) -> bool:

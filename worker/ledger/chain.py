@@ -13,8 +13,9 @@ this page can alter a row and compute its hashes anew. They find what an operato
 restored backup or a bug changed past the worker; against an adversary with write access they are
 worth something only together with a copy of the heads kept elsewhere. A withdrawal that is taken
 away whole, with all its rows, leaves no hash behind: that shows in the books, unless the counters
-were altered as well. When and by whom it is worked on (`version`, `owner`, an event's
-`published_at`) and the outcome of single calls (`attempts`) are not covered."""
+were altered as well. When and by whom it is worked on (`version`, `owner`, `woken_at`,
+`cancel_wanted`, an event's `published_at`) and the outcome of single calls (`attempts`) are not
+covered."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _CHAINED: Final = {"origin", "head", "seal", "hash"}
 _BOUND_BY_THE_CHAIN: Final = {"id", "withdrawal"}
-_WORK: Final = {"version", "owner", "published_at"}
+_WORK: Final = {"version", "owner", "woken_at", "cancel_wanted", "published_at"}
 
 
 def _covered(table: Table, *others: str) -> tuple[str, ...]:
@@ -59,6 +60,7 @@ ASKED: Final = tuple(
             "reply_to",
             "traceparent",
             "not_after",
+            "wait_for_funds_until",
             "taken_at",
         )
     )

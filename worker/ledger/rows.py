@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.decide import Held
 from worker.core.events import event
-from worker.core.withdrawal import Order, Reason, ReasonCode, Status, Withdrawal
+from worker.core.withdrawal import Errand, Order, Reason, ReasonCode, Status, Withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +68,7 @@ def order_row(order: Order, fingerprint: bytes) -> Row:
         "reply_to": order.reply_to,
         "traceparent": order.traceparent,
         "not_after": micros(order.not_after),
+        "wait_for_funds_until": micros(order.wait_for_funds_until),
         "taken_at": micros(order.taken_at),
     }
 
@@ -94,6 +95,7 @@ def state_row(withdrawal: Withdrawal) -> Row:
         "changed_at": micros(withdrawal.changed_at),
         "finished_at": micros(withdrawal.changed_at) if withdrawal.is_finished else None,
         "due_at": micros(withdrawal.due_at),
+        "errand": withdrawal.errand.value,
     }
 
 
@@ -118,6 +120,8 @@ def held(row: Mapping[Any, Any]) -> Held:
         looks=row["looks"],
         changed_at=at(row["changed_at"]),
         due_at=moment(row["due_at"]),
+        is_expected=row["errand"] == Errand.LOOK_EXPECTED,
+        cancel_wanted=row["cancel_wanted"],
     )
     return Held(row["id"], row["version"], withdrawal)
 
@@ -187,6 +191,7 @@ def _order(row: Mapping[Any, Any]) -> Order:
         reply_to=row["reply_to"],
         traceparent=row["traceparent"],
         not_after=moment(row["not_after"]),
+        wait_for_funds_until=moment(row["wait_for_funds_until"]),
         taken_at=at(row["taken_at"]),
     )
 

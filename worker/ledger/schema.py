@@ -45,6 +45,7 @@ withdrawals: Final = Table(
     Column("reply_to", Text),
     Column("traceparent", Text),
     Column("not_after", BigInteger),
+    Column("wait_for_funds_until", BigInteger),
     Column("taken_at", BigInteger, nullable=False),
     # Hash of all of this: where the chain of its transitions begins.
     Column("origin", LargeBinary, nullable=False),
@@ -68,11 +69,19 @@ withdrawals: Final = Table(
     Column("changed_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
     Column("due_at", BigInteger),
+    # What it is due for, in the order of `worker.core.withdrawal.Errand`.
+    Column("errand", Integer, nullable=False),
+    # The orders that raise the cash first, as JSON; NULL where there are none.
+    Column("sales", Text),
     # The newest hash of its chain, and the hash over it and where it stands.
     Column("head", LargeBinary, nullable=False),
     Column("seal", LargeBinary, nullable=False),
     # The replica that works on it at this moment; free for others once that replica is gone.
     Column("owner", Text),
+    # Set from outside, whoever works on it: take it up now (a webhook, a cancellation); cleared by
+    # who claims it. And that a cancellation waits for it; cleared by the change that answers it.
+    Column("woken_at", BigInteger),
+    Column("cancel_wanted", Boolean, nullable=False),
 )
 
 Index("uq_withdrawals_message_id", withdrawals.c.message_id, unique=True)
@@ -88,9 +97,16 @@ Index(
 # Partial indexes: a finished row is in neither, so millions of them cost nothing.
 Index(
     "ix_withdrawals_due",
+    withdrawals.c.errand,
     withdrawals.c.due_at,
     sqlite_where=withdrawals.c.due_at.is_not(None),
     postgresql_where=withdrawals.c.due_at.is_not(None),
+)
+Index(
+    "ix_withdrawals_woken",
+    withdrawals.c.woken_at,
+    sqlite_where=withdrawals.c.woken_at.is_not(None),
+    postgresql_where=withdrawals.c.woken_at.is_not(None),
 )
 Index(
     "ix_withdrawals_open",

@@ -281,6 +281,7 @@ def _new_row(step: Take) -> tuple[rows.Row, _Chapter]:
         "head": chapter.head,
         "seal": chain.seal(chapter.head, state),
         "version": 1,
+        "cancel_wanted": False,
         "owner": None if withdrawal.due_at is None else step.owner,
     }, chapter
 
@@ -446,6 +447,7 @@ _STATE: Final = [
     "changed_at",
     "finished_at",
     "due_at",
+    "errand",
     "head",
     "seal",
 ]

@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("reply_to", sa.Text),
         sa.Column("traceparent", sa.Text),
         sa.Column("not_after", sa.BigInteger),
+        sa.Column("wait_for_funds_until", sa.BigInteger),
         sa.Column("taken_at", sa.BigInteger, nullable=False),
         sa.Column("origin", sa.LargeBinary, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
@@ -51,9 +52,13 @@ def upgrade() -> None:
         sa.Column("changed_at", sa.BigInteger, nullable=False),
         sa.Column("finished_at", sa.BigInteger),
         sa.Column("due_at", sa.BigInteger),
+        sa.Column("errand", sa.Integer, nullable=False),
+        sa.Column("sales", sa.Text),
         sa.Column("head", sa.LargeBinary, nullable=False),
         sa.Column("seal", sa.LargeBinary, nullable=False),
         sa.Column("owner", sa.Text),
+        sa.Column("woken_at", sa.BigInteger),
+        sa.Column("cancel_wanted", sa.Boolean, nullable=False),
     )
     _index("uq_withdrawals_message_id", "withdrawals", ["message_id"], unique=True)
     _index(
@@ -63,7 +68,8 @@ def upgrade() -> None:
         where="withdrawal_id IS NOT NULL",
         unique=True,
     )
-    _index("ix_withdrawals_due", "withdrawals", ["due_at"], where="due_at IS NOT NULL")
+    _index("ix_withdrawals_due", "withdrawals", ["errand", "due_at"], where="due_at IS NOT NULL")
+    _index("ix_withdrawals_woken", "withdrawals", ["woken_at"], where="woken_at IS NOT NULL")
     _index(
         "ix_withdrawals_open",
         "withdrawals",
