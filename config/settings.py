@@ -28,7 +28,7 @@ from pydantic_settings import (
 from config.durations import Duration, write_duration
 from config.problems import incomplete_credentials, unfit_values, unknown_names
 from config.sources import gather
-from config.urls import check_amqp, check_https, check_ledger
+from config.urls import check_amqp, check_header, check_https, check_ledger
 from config.variables import DELIMITER, PREFIX, Expected, variables
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -103,6 +103,62 @@ class Ledger(_Group):
     )
 
 
+class Webhook(_Group):
+    """How a provider signs what it tells by webhook; with a secret, deliveries are taken."""
+
+    secret: SecretStr | None = Field(
+        default=None,
+        description="Secret of the webhook subscription, as `webhooks register` shows it. Without "
+        "it no webhook is served, and withdrawals are followed by looking alone.",
+    )
+    previous_secret: SecretStr | None = Field(
+        default=None,
+        description="The secret before, which is accepted too while a rotation is under way.",
+    )
+    header: Annotated[str, AfterValidator(check_header), Expected("the name of an HTTP header")] = (
+        Field(default="X-Bluum-Signature", description="Header that carries the signature.")
+    )
+    algorithm: Literal["sha256", "sha512"] = Field(
+        default="sha256", description="Hash of the signature, which is an HMAC."
+    )
+    encoding: Literal["hex", "base64"] = Field(
+        default="hex", description="How the signature is written."
+    )
+    prefix: str = Field(
+        default="",
+        max_length=64,
+        description="What stands before the signature in its header, such as `sha256=`.",
+    )
+    signed_content: Literal["body", "timestamp.body"] = Field(
+        default="body",
+        description="What is signed: the body alone, or the text of the timestamp header, a dot "
+        "and the body.",
+    )
+    timestamp_header: Annotated[
+        str | None, AfterValidator(check_header), Expected("the name of an HTTP header")
+    ] = Field(
+        default=None,
+        description="Header that carries the time of the delivery, in unix seconds or ISO 8601. "
+        "None by default: the time is not checked.",
+    )
+    tolerance: Duration = Field(
+        default=timedelta(minutes=5),
+        gt=timedelta(0),
+        le=timedelta(days=1),
+        description="How far that time may be from ours, in either direction.",
+    )
+    allow_unsigned: bool = Field(
+        default=False,
+        description="Take deliveries that carry no signature. Whoever reaches the port can then "
+        "make the worker look at a withdrawal, and nothing else.",
+    )
+
+    @property
+    def enabled(self) -> bool:
+        """Whether deliveries are taken."""
+        return self.secret is not None or self.allow_unsigned
+
+
 class Bluum(_Group):
     """Bluum, enabled by giving its key and secret."""
 
@@ -147,6 +203,7 @@ class Bluum(_Group):
         description="Append a short reference to the description of a withdrawal, by which it is "
         "found again when an answer was lost.",
     )
+    webhook: Webhook = Webhook()
 
     @property
     def enabled(self) -> bool:
@@ -227,6 +284,36 @@ class Retry(_Group):
     )
 
 
+class Cancellations(_Group):
+    """What happens to cancel messages."""
+
+    grace: Duration = Field(
+        default=timedelta(hours=1),
+        gt=timedelta(0),
+        le=timedelta(days=7),
+        description="How long a cancellation waits at the least for a request that is not known. "
+        "After it, and only once no request lies in the queue, the answer is that there is none.",
+    )
+
+
+class Reconciliation(_Group):
+    """How often the provider's lists are compared with the ledger, in the background."""
+
+    every: Duration = Field(
+        default=timedelta(days=1),
+        ge=timedelta(0),
+        le=timedelta(days=30),
+        description="From the beginning of one round through all parties to that of the next; 0 "
+        "turns it off. Slow: what it reads, looks do without.",
+    )
+    period: Duration = Field(
+        default=timedelta(days=7),
+        gt=timedelta(0),
+        le=timedelta(days=90),
+        description="How far a round looks back. Longer than most withdrawals take.",
+    )
+
+
 class Http(_Group):
     """Where probes and metrics are served."""
 
@@ -237,6 +324,22 @@ class Http(_Group):
     )
     port: int = Field(
         default=8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one."
+    )
+
+
+class Webhooks(_Group):
+    """Where webhooks are taken, for those providers that have a secret for them."""
+
+    host: str = Field(
+        default="0.0.0.0",  # noqa: S104 - a webhook comes from outside the container
+        min_length=1,
+        description="Address to listen on. All of them by default: webhooks come from outside.",
+    )
+    port: int = Field(
+        default=8081,
+        ge=0,
+        le=65_535,
+        description="Port to listen on, without TLS: that ends before it; 0 takes a free one.",
     )
 
 
@@ -259,7 +362,10 @@ class Settings(BaseSettings):
     bluum: Bluum = Bluum()
     polling: Polling = Polling()
     retry: Retry = Retry()
+    cancellations: Cancellations = Cancellations()
+    reconciliation: Reconciliation = Reconciliation()
     http: Http = Http()
+    webhooks: Webhooks = Webhooks()
     shutdown_timeout: Duration = Field(
         default=timedelta(seconds=25),
         gt=timedelta(0),
@@ -341,6 +447,7 @@ def _parse(values: Mapping[str, str], problems: list[str]) -> Settings | None:
 
 def _contradictions(settings: Settings) -> Iterator[str]:
     """A line for every pair of values that are fine alone and not together."""
+    yield from _contradictions_of_webhooks("BLUUM", settings.bluum.webhook)
     for name, pauses in (("POLLING", settings.polling), ("RETRY", settings.retry)):
         if pauses.cap < pauses.first_delay:
             first = write_duration(pauses.first_delay)
@@ -348,3 +455,14 @@ def _contradictions(settings: Settings) -> Iterator[str]:
                 f"{PREFIX}{name}__CAP: found {write_duration(pauses.cap)}, "
                 f"expected at least {PREFIX}{name}__FIRST_DELAY, which is {first}"
             )
+
+
+def _contradictions_of_webhooks(provider: str, webhook: Webhook) -> Iterator[str]:
+    prefix = f"{PREFIX}{provider}__WEBHOOK__"
+    if webhook.previous_secret is not None and webhook.secret is None:
+        yield f"{prefix}SECRET: missing, expected together with {prefix}PREVIOUS_SECRET"
+    if webhook.signed_content == "timestamp.body" and webhook.timestamp_header is None:
+        yield (
+            f"{prefix}TIMESTAMP_HEADER: missing, expected together with {prefix}SIGNED_CONTENT,"
+            " which is timestamp.body"
+        )

@@ -1,11 +1,14 @@
-"""What an address must look like before anybody connects to it.
+"""What an address must look like before anybody connects to it, and a header before it is read.
 
 The messages never hold the address: there may be a password in it."""
 
+import re
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
 
 def check_amqp(url: SecretStr) -> SecretStr:
@@ -42,6 +45,13 @@ def check_https(url: str) -> str:
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("there is more in it than scheme, host, port and path")
     return url.rstrip("/")
+
+
+def check_header(name: str | None) -> str | None:
+    """The name of an HTTP header (RFC 9110, section 5.1), unchanged; or None."""
+    if name is not None and not _TOKEN.fullmatch(name):
+        raise ValueError("no header has such a name")
+    return name
 
 
 def _split(url: str) -> SplitResult:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from worker.core.budget import Rank
 from worker.core.decide import Cause, Change
 from worker.core.messages import DeadReason
+from worker.core.reconciliation import Completed, Kind
 from worker.core.withdrawal import Order, Status, Withdrawal
 from worker.flows.ports import BooksDifference, OpenCount
 from worker.metrics import PAUSES, UNKNOWN, Metrics
@@ -27,6 +29,7 @@ METRICS = {
     "provider_request_duration_seconds": ("histogram", {"provider", "operation", "outcome"}),
     "provider_retries": ("counter", {"provider", "reason"}),
     "rate_limit_wait_seconds": ("histogram", {"operation"}),
+    "rate_limit_grants": ("counter", {"provider", "class"}),
     "events_published": ("counter", {"type"}),
     "events_unpublished": ("gauge", set()),
     "dead_letters": ("counter", {"reason"}),
@@ -40,6 +43,8 @@ METRICS = {
     "intake_paused": ("gauge", {"reason"}),
     "books_difference": ("gauge", {"provider", "currency"}),
     "books_difference_amount": ("gauge", {"provider", "currency"}),
+    "reconciliation_differences": ("gauge", {"provider", "kind"}),
+    "reconciliation_completed_timestamp_seconds": ("gauge", set()),
 }
 
 
@@ -87,6 +92,7 @@ def use(metrics: Metrics) -> None:
     metrics.retried("bluum", "timeout")
     metrics.unknown_status("bluum")
     metrics.waited("create", 0.1)
+    metrics.granted("bluum", Rank.SUBMISSION)
     metrics.published("withdrawal.pending")
     metrics.buried(DeadReason.INVALID)
     metrics.committed(0.1)
@@ -95,6 +101,7 @@ def use(metrics: Metrics) -> None:
     metrics.lagged(0.1)
     metrics.stock([OpenCount("bluum", "pending", 1, NOW)], 1, now=NOW)
     metrics.books([BooksDifference("bluum", "USD", 0, Decimal(0))])
+    metrics.reconciled(Completed(NOW, {}), providers=["bluum"])
 
 
 @pytest.mark.parametrize(("name", "kind", "labels"), [(n, *kl) for n, kl in METRICS.items()])

@@ -12,15 +12,20 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from worker.core.reconciliation import Kind
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from prometheus_client import Metric
 
+    from worker.core.budget import Rank
     from worker.core.decide import Change
     from worker.core.messages import DeadReason
+    from worker.core.reconciliation import Completed
     from worker.core.withdrawal import Withdrawal
+    from worker.flows.hearing import Outcome
     from worker.flows.ports import BooksDifference, OpenCount
 
 #: Why the intake may be closed: by whom, as the first word of the holder's name at the gate.
@@ -43,6 +48,12 @@ class Metrics:
         GCCollector(registry=self.registry)
         self._requests = self._counter(
             "requests", "Request messages, by what became of them.", "provider", "result"
+        )
+        self._cancellations = self._counter(
+            "cancellations",
+            "Cancel messages, by what became of them: taken, early (its request is not known yet),"
+            " unknown_request (nor has it come since), duplicate, or why it was not taken.",
+            "result",
         )
         self._transitions = self._counter(
             "transitions", "Moves of withdrawals into a status.", "provider", "status"
@@ -91,6 +102,13 @@ class Metrics:
             registry=self.registry,
             buckets=_SECONDS_OF_A_WAIT,
         )
+        self._grants = self._counter(
+            "rate_limit_grants",
+            "Calls that left within the provider's rate limit, by class: urgent (cancellations,"
+            " resolving unknowns), submission, look.",
+            "provider",
+            "class",
+        )
         self._events = self._counter(
             "events_published", "Events that the broker confirmed, by type.", "type"
         )
@@ -99,6 +117,12 @@ class Metrics:
         )
         self._dead_letters = self._counter(
             "dead_letters", "Messages put among the dead letters, by reason.", "reason"
+        )
+        self._webhooks = self._counter(
+            "webhooks",
+            "Requests at the webhooks' port, by what became of them.",
+            "provider",
+            "result",
         )
         self._unresolved = self._gauge(
             "unresolved", "Withdrawals whose outcome a person has to establish."
@@ -116,6 +140,17 @@ class Metrics:
             "provider",
             "currency",
         )
+        self._reconciliation = self._gauge(
+            "reconciliation_differences",
+            "What the last completed reconciliation found, by kind; of these only status_drift is"
+            " repaired by itself. Alike on every replica.",
+            "provider",
+            "kind",
+        )
+        self._reconciled = self._gauge(
+            "reconciliation_completed_timestamp_seconds",
+            "When the last reconciliation was completed, in unix time; 0 before the first.",
+        )
         self._commits = Histogram(
             "withdrawals_ledger_commit_duration_seconds",
             "Duration of one group commit of the ledger.",
@@ -123,7 +158,7 @@ class Metrics:
             buckets=_SECONDS_OF_A_COMMIT,
         )
         self._consumer_up = self._gauge(
-            "consumer_up", "1 while request messages are being consumed, else 0."
+            "consumer_up", "1 while requests and cancellations are both being consumed, else 0."
         )
         self._provider_up = self._gauge(
             "provider_up",
@@ -149,6 +184,10 @@ class Metrics:
     def request(self, provider: str | None, result: str) -> None:
         """Count one request message."""
         self._requests.labels(provider or UNKNOWN, result).inc()
+
+    def cancellation(self, result: str) -> None:
+        """Count what became of a cancel message."""
+        self._cancellations.labels(result).inc()
 
     def changed(self, withdrawal: Withdrawal, change: Change) -> None:
         """Count one move, and the money that moved with it."""
@@ -176,6 +215,10 @@ class Metrics:
         """Record a wait for the rate limit."""
         self._waits.labels(operation).observe(seconds)
 
+    def granted(self, provider: str, rank: Rank) -> None:
+        """Count a call that left within the rate limit."""
+        self._grants.labels(provider, rank.name.lower()).inc()
+
     def published(self, kind: str) -> None:
         """Count a confirmed event."""
         self._events.labels(kind).inc()
@@ -183,6 +226,10 @@ class Metrics:
     def buried(self, reason: DeadReason) -> None:
         """Count a dead letter."""
         self._dead_letters.labels(reason.value).inc()
+
+    def webhook(self, provider: str | None, outcome: Outcome) -> None:
+        """Count a request at the webhooks' port."""
+        self._webhooks.labels(provider or UNKNOWN, outcome.value).inc()
 
     def committed(self, seconds: float) -> None:
         """Record one group commit."""
@@ -228,6 +275,16 @@ class Metrics:
             labels = (entry.provider or UNKNOWN, entry.currency or UNKNOWN)
             self._books.labels(*labels).set(entry.count)
             self._books_amount.labels(*labels).set(float(entry.amount))
+
+    def reconciled(self, completed: Completed, *, providers: Iterable[str]) -> None:
+        """Show what the last completed round of reconciliation had found."""
+        self._reconciliation.clear()
+        for provider in providers:
+            for kind in Kind:
+                self._reconciliation.labels(provider, kind.value).set(0)
+        for (provider, kind), count in completed.found.items():
+            self._reconciliation.labels(provider, kind.value).set(count)
+        self._reconciled.set(completed.at.timestamp())
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"withdrawals_{name}", meaning, labels, registry=self.registry)

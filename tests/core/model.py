@@ -29,6 +29,9 @@ from worker.core.decide import (
     Held,
     Permit,
     Step,
+    abandon,
+    answer_cancellation,
+    decide_cancel,
     decide_create,
     decide_look,
     decide_lookup,
@@ -37,6 +40,7 @@ from worker.core.decide import (
     next_step,
     permit,
     take_in,
+    wait_until_forgotten,
 )
 from worker.core.lookup import Candidates, candidates
 from worker.core.withdrawal import TERMINAL, Order, Status, Withdrawal, reference_token
@@ -119,11 +123,17 @@ class Payout:
 
 @dataclass
 class Provider:
-    """Executes create calls; a key is safe for a day, a refusal is not remembered at all."""
+    """Executes create calls; a key is safe for a day.
+
+    A day from its execution; or (`counts_from_first`) from the first call that named it, refused
+    or not.
+    """
 
     lag: timedelta = timedelta(0)
     repeats_conflict: bool = False
+    counts_from_first: bool = False
     now: datetime = NOW
+    first_heard: dict[str, datetime] = field(default_factory=dict)
     payouts: dict[str, Payout] = field(default_factory=dict)
     memory: dict[str, tuple[datetime, Payout]] = field(default_factory=dict)
     under_way: list[tuple[datetime, Permit, Order, bool]] = field(default_factory=list)
@@ -142,6 +152,9 @@ class Provider:
         """Execute a call, unless its key is remembered or the answer is no."""
         key = granted.idempotency_key
         known = self.memory.get(key)
+        if self.now - self.first_heard.get(key, self.now) >= MEMORY:
+            del self.first_heard[key]
+        first_at = self.first_heard.setdefault(key, self.now)
         if known is not None and self.now - known[0] < MEMORY:
             payout = known[1]
             if self.repeats_conflict or payout.order.body != granted.body:
@@ -150,7 +163,7 @@ class Provider:
         if refuses:
             return Refused(INSUFFICIENT)
         payout = self.execute(key, order)
-        self.memory[key] = (self.now, payout)
+        self.memory[key] = (first_at if self.counts_from_first else self.now, payout)
         return payout.reported
 
     def execute(self, key: str, order: Order) -> Payout:
@@ -163,6 +176,13 @@ class Provider:
     def look(self, withdrawal_id: str) -> Answer:
         """Tell where a payout stands."""
         return self.payouts[withdrawal_id].reported
+
+    def cancel(self, withdrawal_id: str) -> Answer:
+        """Cancel what is pending."""
+        if self.payouts[withdrawal_id].status is not Status.PENDING:
+            return Conflicted()
+        self.move(withdrawal_id, Status.CANCELLED)
+        return self.look(withdrawal_id)
 
     def listed(self) -> Listed:
         """List what has settled so far."""
@@ -187,14 +207,21 @@ class Worker:
     ahead: timedelta = timedelta(0)
     rows: list[Withdrawal] = field(default_factory=list)
     told: list[list[Change]] = field(default_factory=list)
+    #: The rows for which a cancellation waits, beside what else is written of them.
+    wanted: set[int] = field(default_factory=set)
 
     @property
     def now(self) -> datetime:
         """The time by the worker's clock, which may be ahead of the provider's."""
         return self.provider.now + self.ahead
 
-    def take(self, *, marked: bool, left: timedelta | None) -> int:
-        """Take a request in: its intent is committed, and nothing is sent yet."""
+    def take(
+        self, *, marked: bool, left: timedelta | None, patient: timedelta | None = None
+    ) -> int:
+        """Take a request in: its intent is committed, and nothing is sent yet.
+
+        It may be sent for as long as is `left`, and waits for funds for as long as it is `patient`.
+        """
         number = len(self.rows)
         order = an_order(
             f"req-{number}",
@@ -202,6 +229,7 @@ class Worker:
             amount=Decimal(number + 1),
             taken_at=self.now,
             not_after=None if left is None else self.now + left,
+            wait_for_funds_until=None if patient is None else self.now + patient,
         )
         if not marked:
             order = replace(order, body=b'{"amount":"%d.00"}' % (number + 1))
@@ -216,11 +244,11 @@ class Worker:
 
     def step(self, row: int, calls: Calls, crash: Crash, *, deaf: bool = False) -> Step:
         """Take one row up; a `deaf` one gets no answer to a look or a look-up."""
-        withdrawal = self.rows[row]
+        withdrawal = self.rows[row] = replace(self.rows[row], cancel_wanted=row in self.wanted)
         step = next_step(withdrawal, now=self.now, patience=PATIENCE)
         match step:
             case Step.CREATE:
-                self._record(row, intend(withdrawal, now=self.now))
+                self._record(row, intend(withdrawal, now=self.now, patience=PATIENCE))
                 self._submit(row, calls, crash, doubt_before=withdrawal.in_doubt)
             case Step.LOOK:
                 self._look(row, crash, deaf=deaf)
@@ -228,7 +256,16 @@ class Worker:
                 self._look_up(row, crash, deaf=deaf)
             case Step.EXPIRE:
                 self._record(row, expire(withdrawal, now=self.now))
-            case Step.REST:
+            case Step.WAIT:
+                self._record(row, wait_until_forgotten(withdrawal, now=self.now, patience=PATIENCE))
+            case Step.ABANDON:
+                self._record(row, abandon(withdrawal, now=self.now))
+            case Step.ANSWER:
+                self._record(row, answer_cancellation(withdrawal, now=self.now))
+            case Step.CANCEL:
+                self._cancel(row, crash, deaf=deaf)
+            case _:
+                # No request of this machine sells anything.
                 self._record(row, Decision(replace(withdrawal, due_at=None)))
         return step
 
@@ -290,6 +327,19 @@ class Worker:
         if crash is Crash.NOWHERE:
             self._record(row, decision)
 
+    def _cancel(self, row: int, crash: Crash, *, deaf: bool) -> None:
+        withdrawal = self.rows[row]
+        withdrawal_id = withdrawal.withdrawal_id or ""
+        answer = self.provider.cancel(withdrawal_id)
+        if crash is Crash.WHILE_CALLING:
+            return
+        seen = Unclear("timeout") if deaf else self.provider.look(withdrawal_id)
+        decision = decide_cancel(
+            withdrawal, answer, seen, now=self.now, patience=PATIENCE, chance=EVEN
+        )
+        if crash is Crash.NOWHERE:
+            self._record(row, decision)
+
     def _look_up(self, row: int, crash: Crash, *, deaf: bool) -> None:
         withdrawal = self.rows[row]
         answer: ListAnswer = Unclear("timeout") if deaf else self.provider.listed()
@@ -306,6 +356,8 @@ class Worker:
             self._record(row, decision)
 
     def _record(self, row: int, decision: Decision) -> None:
+        if self.rows[row].cancel_wanted and not decision.withdrawal.cancel_wanted:
+            self.wanted.discard(row)
         self.rows[row] = decision.withdrawal
         self.told[row] += decision.changes
 

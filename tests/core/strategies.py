@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.core.builders import (
     NOW,
+    PATIENCE,
     a_withdrawal,
     an_order,
     create,
@@ -130,7 +131,7 @@ on_our_own = st.builds(
     lambda decide, now: lambda w: decide(w, now),
     st.sampled_from(
         [
-            lambda w, now: intend(w, now=now),
+            lambda w, now: intend(w, now=now, patience=PATIENCE),
             lambda w, now: expire(w, now=now),
             lambda w, now: park(
                 w, Reason(ReasonCode.SEVERAL_CANDIDATES), cause=Cause.LOOKUP, now=now
@@ -142,7 +143,7 @@ on_our_own = st.builds(
 
 
 def _intended(withdrawal: Withdrawal) -> Withdrawal:
-    return intend(withdrawal, now=NOW).withdrawal
+    return intend(withdrawal, now=NOW, patience=PATIENCE).withdrawal
 
 
 #: Any decision about any withdrawal, whether the flows would ask for it or not.

@@ -95,7 +95,9 @@ def test_each_further_call_is_intended_before_it_leaves() -> None:
     before = a_withdrawal(empty_lookups=2)
     later = NOW + timedelta(hours=1)
 
-    assert Decision(replace(before, attempts=2, empty_lookups=0)) == intend(before, now=later)
+    assert Decision(replace(before, attempts=2, empty_lookups=0)) == intend(
+        before, now=later, patience=PATIENCE
+    )
 
 
 def test_a_call_after_none_arrived_begins_anew() -> None:
@@ -106,7 +108,7 @@ def test_a_call_after_none_arrived_begins_anew() -> None:
     later = NOW + timedelta(hours=30)
 
     assert Decision(replace(before, in_doubt=True, attempts=3, first_attempt_at=later)) == intend(
-        before, now=later
+        before, now=later, patience=PATIENCE
     )
 
 
@@ -260,11 +262,13 @@ def test_who_asks_for_patience_gets_it(answer: Answer, seconds: float) -> None:
 @pytest.mark.parametrize("before", [FIRST, AGAIN], ids=["first", "again"])
 def test_a_call_that_was_turned_away_changes_no_doubt(before: Withdrawal, answer: Answer) -> None:
     """
-    It was not executed: what was known before is known now, and what was not is not.
+    It was not executed. A key that was used for no other call is as good as new.
     """
     decision = create(before, answer)
 
-    assert Decision(replace(before, due_at=decision.withdrawal.due_at)) == decision
+    first_at = before.first_attempt_at if before.in_doubt else None
+    after = replace(before, first_attempt_at=first_at, due_at=decision.withdrawal.due_at)
+    assert Decision(after) == decision
 
 
 def test_a_request_that_came_too_late_expires() -> None:

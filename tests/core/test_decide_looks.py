@@ -319,7 +319,7 @@ def test_a_call_in_between_makes_earlier_look_ups_void() -> None:
     """
     seen = look_up_in_vain(DOUBTED, times=2).withdrawal
 
-    decision = look_up(intend(seen, now=NOW).withdrawal)
+    decision = look_up(intend(seen, now=NOW, patience=PATIENCE).withdrawal)
 
     assert (1, True) == (decision.withdrawal.empty_lookups, decision.withdrawal.in_doubt)
 

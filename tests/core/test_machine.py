@@ -20,10 +20,13 @@ from hypothesis.stateful import (
 
 from tests.core.builders import PATIENCE, SECOND
 from tests.core.model import AFTERLIFE, MEMORY, TIMEOUT, Call, Calls, Crash, Fate, Provider, Worker
+from worker.core.decide import CANCEL_REFUSED
 from worker.core.withdrawal import MOVES, TERMINAL, Status
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from worker.core.withdrawal import Withdrawal
 
 _HOUR: Final = timedelta(hours=1)
 #: So far the worker's clock may be off. A list is read by days, so it must be less than one.
@@ -48,6 +51,7 @@ _calls = st.tuples(
 )
 _crashes = st.sampled_from([*Crash, Crash.NOWHERE, Crash.NOWHERE])
 _deadlines = st.sampled_from([None, 10 * SECOND, 30 * _HOUR])
+_patiences = st.sampled_from([None, 30 * _HOUR, 60 * _HOUR])
 
 
 class Payouts(RuleBasedStateMachine):
@@ -65,27 +69,40 @@ class Payouts(RuleBasedStateMachine):
         crash=_crashes,
         marked=st.booleans(),
         left=_deadlines,
+        patient=_patiences,
+        counts=st.booleans(),
     )
     def begin(
         self,
         calls: Calls,
         crash: Crash,
         left: timedelta | None,
+        patient: timedelta | None,
         *,
         lags: bool,
         conflicts: bool,
+        counts: bool,
         marked: bool,
     ) -> None:
         """The provider has its habits, and the first request comes in."""
         self.provider.lag = PATIENCE.settling if lags else timedelta(0)
         self.provider.repeats_conflict = conflicts
-        self.take(calls, crash, left, marked=marked)
+        self.provider.counts_from_first = counts
+        self.take(calls, crash, left, patient, marked=marked)
 
     @precondition(lambda self: len(self.worker.rows) < 2)
-    @rule(calls=_calls, crash=_crashes, marked=st.booleans(), left=_deadlines)
-    def take(self, calls: Calls, crash: Crash, left: timedelta | None, *, marked: bool) -> None:
+    @rule(calls=_calls, crash=_crashes, marked=st.booleans(), left=_deadlines, patient=_patiences)
+    def take(
+        self,
+        calls: Calls,
+        crash: Crash,
+        left: timedelta | None,
+        patient: timedelta | None,
+        *,
+        marked: bool,
+    ) -> None:
         """A request comes in, and its first calls go out."""
-        row = self.worker.take(marked=marked, left=left)
+        row = self.worker.take(marked=marked, left=left, patient=patient)
         self.worker.submit_first(row, calls, crash)
 
     @precondition(lambda self: self.worker.open_rows)
@@ -95,6 +112,14 @@ class Payouts(RuleBasedStateMachine):
         row = data.draw(st.sampled_from(self.worker.open_rows))
         self._wait_for(self.worker.due_at(row))
         self.worker.step(row, calls, crash, deaf=deaf)
+
+    @precondition(lambda self: self.worker.rows)
+    @rule(data=st.data(), crash=_crashes)
+    def cancel(self, data: st.DataObject, crash: Crash) -> None:
+        """Somebody wants a request to be cancelled, and it is taken up at once."""
+        row = data.draw(st.sampled_from(range(len(self.worker.rows))))
+        self.worker.wanted.add(row)
+        self.worker.step(row, (Call(),), crash)
 
     @rule(by=_spans)
     def pass_time(self, by: timedelta) -> None:
@@ -148,7 +173,7 @@ class Payouts(RuleBasedStateMachine):
     def a_rejected_request_was_not_paid(self) -> None:
         """Whoever is told `rejected` may ask again: nothing has moved, and nothing will."""
         for row in self.worker.rows:
-            if row.status is Status.REJECTED:
+            if row.status is Status.REJECTED or _was_never_sent(row):
                 assert [] == self.provider.paid(row)
 
     @invariant()
@@ -171,7 +196,8 @@ class Payouts(RuleBasedStateMachine):
             assert list(range(1, row.sequence + 1)) == [change.sequence for change in told]
             for before, after in pairwise(told):
                 assert before.status == after.previous
-                assert after.status in MOVES[before.status]
+                is_mere_answer = after.word == CANCEL_REFUSED and after.status is before.status
+                assert is_mere_answer or after.status in MOVES[before.status]
 
     def teardown(self) -> None:
         """Once the faults stop, every request comes to its end, or before a person."""
@@ -191,11 +217,15 @@ class Payouts(RuleBasedStateMachine):
     def a_completed_request_was_paid(self) -> None:
         """No request is lost: what ended well left the provider, under this name or another."""
         for row in self.worker.rows:
-            if row.status in TERMINAL - {Status.REJECTED}:
+            if row.status in TERMINAL - {Status.REJECTED} and not _was_never_sent(row):
                 assert row.withdrawal_id in self.provider.payouts
 
     def _wait_for(self, at: datetime) -> None:
         self.provider.pass_time(max(timedelta(0), at - self.worker.now))
+
+
+def _was_never_sent(row: Withdrawal) -> bool:
+    return row.status is Status.CANCELLED and row.withdrawal_id is None
 
 
 # Most of what can go wrong goes wrong early: many short stories search better than a few long ones.

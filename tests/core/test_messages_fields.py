@@ -101,7 +101,9 @@ ROWS: Final = [
         "metadata", "control characters", PRINTABLE, [{"a": "\x00"}, {"\x00": "a"}, {"a": "\ud800"}]
     ),
     Row("sell", "present", NOT_YET, [[], None, [{"symbol": "VTI", "quantity": "1"}]]),
-    Row("wait_for_funds_until", "present", NOT_YET, ["2026-06-02T09:00:00Z", None]),
+    Row(
+        "wait_for_funds_until", "no moment", MOMENT, ["2026-06-02", "2026-06-02T09:00:00", 1, True]
+    ),
     Row("iban", "unknown", "to be absent: the known fields are provider, amount,", ["x", None]),
     Row("Amount", "unknown", "to be absent: the known fields are", ["500.00"]),
 ]

@@ -29,6 +29,10 @@ BELIEF: Final = PATIENCE.settling
 
 IN_DOUBT: Final = a_withdrawal()
 CLEAR: Final = a_withdrawal(in_doubt=False, first_attempt_at=None)
+FUNDED: Final = an_order(wait_for_funds_until=NOW + timedelta(days=2))
+SHORT: Final = a_withdrawal(in_doubt=False, status=Status.AWAITING_FUNDS, looks=1)
+WANTED: Final[dict[str, Any]] = {"cancel_wanted": True}
+REVERSIBLE: Final = TERMINAL - {Status.REJECTED}
 
 #: Where a withdrawal stands, when it is asked about, and what may be done.
 STEPS: Final[list[tuple[str, Withdrawal, datetime, Step]]] = [
@@ -54,7 +58,19 @@ STEPS: Final[list[tuple[str, Withdrawal, datetime, Step]]] = [
     ("known, without a status", a_withdrawal(withdrawal_id="wd_01"), NOW, Step.LOOK),
     ("left to a person", a_withdrawal(status=Status.UNRESOLVED), NOW, Step.REST),
     ("left to a person, known", a_pending(status=Status.UNRESOLVED), NOW, Step.REST),
-    *((f"{end}", a_pending(status=end), NOW, Step.REST) for end in sorted(TERMINAL)),
+    *((f"{end}", a_withdrawal(status=end), NOW, Step.REST) for end in sorted(TERMINAL)),
+    *((f"{end}, known", a_pending(status=end), NOW, Step.LOOK) for end in sorted(REVERSIBLE)),
+    ("rejected, known", a_pending(status=Status.REJECTED), NOW, Step.REST),
+    ("cancel, ended", a_pending(status=Status.COMPLETED, **WANTED), NOW, Step.ANSWER),
+    ("cancel, rejected", a_withdrawal(status=Status.REJECTED, **WANTED), NOW, Step.ANSWER),
+    ("cancel, left to a person", a_withdrawal(status=Status.UNRESOLVED, **WANTED), NOW, Step.REST),
+    ("cancel, known", a_pending(**WANTED), NOW, Step.CANCEL),
+    ("cancel, in doubt", a_withdrawal(**WANTED), NOW, Step.LOOKUP),
+    ("cancel, clear", a_withdrawal(in_doubt=False, **WANTED), NOW, Step.ABANDON),
+    ("key still in use", SHORT, NOW + WINDOW - GRAIN, Step.CREATE),
+    ("key perhaps forgotten", SHORT, NOW + WINDOW, Step.WAIT),
+    ("key forgotten", SHORT, NOW + PATIENCE.forgotten, Step.CREATE),
+    ("waited enough", replace(SHORT, order=FUNDED), NOW + timedelta(days=2), Step.EXPIRE),
 ]
 
 

@@ -44,7 +44,7 @@ from worker.core.ruling import (
     decide_not_created,
     unread,
 )
-from worker.core.withdrawal import TERMINAL, Reason, ReasonCode, Status, Withdrawal
+from worker.core.withdrawal import Reason, ReasonCode, Status, Withdrawal
 
 SEVERAL: Final = Reason(ReasonCode.SEVERAL_CANDIDATES)
 DOUBTED: Final = a_withdrawal(attempts=3, empty_lookups=2, looks=7, held_refusal=INSUFFICIENT)
@@ -112,7 +112,7 @@ def test_what_a_person_adopts_is_followed() -> None:
 )
 def test_every_status_at_the_provider_may_be_adopted(status: Status) -> None:
     """
-    Also an end: then nothing more is due, and its reason is the usual one.
+    Also an end: its reason is the usual one. It is looked at at once, and so told of at once.
     """
     decision = adopt(answer=an_entry(reported=reported(status)))
     reasons = {
@@ -130,7 +130,7 @@ def test_every_status_at_the_provider_may_be_adopted(status: Status) -> None:
         change.reversal,
     )
     assert reasons.get(status) == (change.reason and change.reason.code)
-    assert (None if status in TERMINAL else LATER) == decision.withdrawal.due_at
+    assert LATER == decision.withdrawal.due_at
 
 
 def test_an_unknown_word_is_adopted_and_followed() -> None:
@@ -233,7 +233,9 @@ def test_a_ruling_is_no_permit() -> None:
     assert isinstance(decision, Decision)
     assert permit(held(decision.withdrawal), now=LATER, patience=PATIENCE) is None
     granted = permit(
-        held(intend(decision.withdrawal, now=LATER).withdrawal), now=LATER, patience=PATIENCE
+        held(intend(decision.withdrawal, now=LATER, patience=PATIENCE).withdrawal),
+        now=LATER,
+        patience=PATIENCE,
     )
     assert granted is not None
     assert LATER + PATIENCE.window == granted.valid_until

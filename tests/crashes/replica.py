@@ -352,6 +352,10 @@ class PointedProvider(FakeProvider):
         """Read the list."""
         return await self.worker.around("list", lambda: self.bank.listed(party_id, since, until))
 
+    async def survey(self, party_id: str, since: date, until: date) -> ListAnswer:
+        """Read the list to see how its withdrawals fare."""
+        return await self.listed(party_id, since, until)
+
 
 class PointedOutbox(FakeOutbox):
     """This process's line to the broker."""

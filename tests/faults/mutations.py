@@ -62,7 +62,7 @@ MUTATIONS: Final = (
                 "            await self._submission.run(held, doubt_before=False)\n",
                 "            from dataclasses import replace\n"
                 "            from worker.core.decide import intend\n"
-                "            intent = intend(held.withdrawal, now=self._now())\n"
+                "            intent = intend(held.withdrawal, now=self._now(), patience=self._patience)\n"
                 "            intended = replace(held, withdrawal=intent.withdrawal)\n"
                 "            await self._submission.run(intended, doubt_before=False)\n",
             ),

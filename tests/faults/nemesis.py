@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.faults.plan import EXPIRIES, KEY_LIFETIME, SILENCE, Fault, Link
 from tests.faults.proxy import Mode
-from worker.simulator.bluum_api import Operation
+from worker.simulator.bluum_route import Operation
 from worker.simulator.faults import Faults
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
-from worker.core.answers import Answer, Entry, EntryAnswer, Listed, Refused, Reported
+from tests.flows.market import Market, Stocks
+from worker.core.answers import Answer, Conflicted, Entry, EntryAnswer, Listed, Refused, Reported
 from worker.core.requests import Identifier, Request
 from worker.core.withdrawal import Reason, ReasonCode, Status, reference_token
 from worker.flows.ports import PublishUnconfirmed
@@ -22,10 +23,13 @@ from worker.ledger.clock import DatabaseClock
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import date
+    from decimal import Decimal
     from random import Random
 
     from worker.core.answers import ListAnswer
     from worker.core.decide import Change, Permit
+    from worker.core.sale import OrderAnswer, OrdersAnswer, Sale
+    from worker.core.selling import SalePermit
     from worker.core.withdrawal import Withdrawal
     from worker.flows.ports import Outgoing
 
@@ -57,6 +61,7 @@ class Payout(Request):
 
     party: Identifier
     target: Identifier = Field(repr=False)
+    sell: Stocks = ()
 
     @property
     def party_id(self) -> str:
@@ -114,9 +119,10 @@ class Paid:
 class FakeProvider:
     """Pays what it is asked to, remembers keys for a day, and records every call.
 
-    It tells the truth unless `says` (create), `looks`, `lists` or `entries` hold something else,
-    which they give out one by one. `takes_references` tells whether a body has room for our
-    reference, `keeps_to_days` whether the list shows those days alone that it is asked for.
+    It tells the truth unless `says` (create), `looks`, `lists`, `entries` or `cancels` hold
+    something else, which they give out one by one. `wallet` is what its wallets hold.
+    `takes_references` tells whether a body has room for our reference, `keeps_to_days` whether the
+    list shows those days alone that it is asked for.
     """
 
     now: Callable[[], datetime]
@@ -128,10 +134,19 @@ class FakeProvider:
     looks: deque[Answer | Exception] = field(default_factory=deque)
     lists: deque[ListAnswer] = field(default_factory=deque)
     entries: deque[EntryAnswer] = field(default_factory=deque)
+    cancels: deque[Answer] = field(default_factory=deque)
+    cancelled: list[str] = field(default_factory=list)
+    wallet: Decimal | None = None
+    wallets_read: int = 0
     calls: list[Call] = field(default_factory=list)
     looked: list[str] = field(default_factory=list)
     listings: list[tuple[str, date, date]] = field(default_factory=list)
     paid: list[Paid] = field(default_factory=list)
+    market: Market = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open the market."""
+        self.market = Market(self.now)
 
     def say(self, answer: Answer | Exception, *, pays: bool = False) -> None:
         """Give this answer to the next create call that has none yet."""
@@ -141,6 +156,26 @@ class FakeProvider:
         """Write the create body, with our reference in its text."""
         text = reference_token(idempotency_key) if self.takes_references else "rent"
         return json.dumps({"amount": f"{request.amount:.2f}", "text": text}).encode()
+
+    def compose_sales(self, request: Request, message_id: str) -> tuple[Sale, ...]:
+        """Write the orders' bodies."""
+        return self.market.compose(request.sell, message_id)
+
+    async def sell(self, permit: SalePermit) -> OrderAnswer:
+        """Place an order."""
+        return await self.market.sell(permit)
+
+    async def order(self, _party_id: str, order_id: str) -> OrderAnswer:
+        """Tell of one order."""
+        return await self.market.order(order_id)
+
+    async def orders(self, _party_id: str) -> OrdersAnswer:
+        """List the orders."""
+        return await self.market.orders()
+
+    async def cancel_order(self, _party_id: str, order_id: str) -> OrderAnswer:
+        """Cancel an order."""
+        return await self.market.cancel(order_id)
 
     async def create(self, permit: Permit) -> Answer:
         """Carry a create call out, or do what a test asked for."""
@@ -181,6 +216,27 @@ class FakeProvider:
                 and (not self.keeps_to_days or since <= paid.at.date() <= until)
             )
         )
+
+    async def survey(self, party_id: str, since: date, until: date) -> ListAnswer:
+        """List the same to whoever only wants to see."""
+        return await self.listed(party_id, since, until)
+
+    async def cancel(self, party_id: str, withdrawal_id: str) -> Answer:
+        """Cancel what is pending, unless a test wants another answer."""
+        self.cancelled.append(withdrawal_id)
+        if self.cancels:
+            return self.cancels.popleft()
+        paid = next(paid for paid in self.paid if paid.withdrawal_id == withdrawal_id)
+        assert paid.party == party_id
+        if paid.status is not Status.PENDING:
+            return Conflicted()
+        paid.status = Status.CANCELLED
+        return Reported(paid.withdrawal_id, paid.status, paid.status.value)
+
+    async def available(self, _party_id: str, _currency: str) -> Decimal | None:
+        """Tell what the wallet holds."""
+        self.wallets_read += 1
+        return self.wallet
 
     async def entry(self, party_id: str, withdrawal_id: str) -> EntryAnswer:
         """Tell all about one withdrawal of a party."""

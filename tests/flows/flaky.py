@@ -8,12 +8,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
-from worker.flows.ports import LedgerUnavailable
+from worker.flows.ports import Lane, LedgerUnavailable
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Collection, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from worker.core.answers import Attempt
     from worker.core.decide import Decision, Held
@@ -64,10 +64,30 @@ class FlakyLedger:
         return await self._over(lambda: self._ledger.record(held, decision, made, keep=keep))
 
     async def claim_due(
-        self, limit: int, *, busy: Collection[str], shunned: Collection[str] = ()
+        self,
+        limit: int,
+        *,
+        busy: Collection[str],
+        shunned: Collection[str] = (),
+        lanes: Collection[Lane] = frozenset(Lane),
     ) -> list[Held]:
         """Take over what is due."""
-        return await self._over(lambda: self._ledger.claim_due(limit, busy=busy, shunned=shunned))
+        return await self._over(
+            lambda: self._ledger.claim_due(limit, busy=busy, shunned=shunned, lanes=lanes)
+        )
+
+    async def claim_beside(
+        self,
+        limit: int,
+        parties: Collection[tuple[str, str]],
+        *,
+        ahead: timedelta,
+        busy: Collection[str],
+    ) -> list[Held]:
+        """Take over what is due soon of some parties."""
+        return await self._over(
+            lambda: self._ledger.claim_beside(limit, parties, ahead=ahead, busy=busy)
+        )
 
     async def deaths_with(self, identity: bytes) -> int:
         """Return how many marks were left behind."""
@@ -89,6 +109,12 @@ class FlakyLedger:
         if self.meeting is not None:
             await self.meeting.wait()
         return owned
+
+    async def orders_of_others(
+        self, provider: str, order_ids: Collection[str], *, row: int
+    ) -> frozenset[str]:
+        """Return the orders that belong to another row."""
+        return await self._ledger.orders_of_others(provider, order_ids, row=row)
 
     async def unannounced(self, of: Collection[int]) -> Sequence[Outgoing]:
         """Return unconfirmed events."""

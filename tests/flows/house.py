@@ -17,10 +17,13 @@ from tests.ledger import second
 from worker.core.messages import Envelope
 from worker.core.schedule import Patience, Schedule
 from worker.flows.announce import Announce
+from worker.flows.cancel import Cancelling
 from worker.flows.follow import Follow
 from worker.flows.in_hand import InHand
 from worker.flows.intake import Intake
+from worker.flows.look import Looking
 from worker.flows.resolve import Resolution
+from worker.flows.sell import Selling
 from worker.flows.submit import Submission
 from worker.flows.suspicion import Suspicion
 from worker.ledger.store import Ledger, open_ledger
@@ -109,9 +112,14 @@ class House:
         )
         self.follow = Follow(
             **shared,
-            **choosing,
+            **{name: choosing[name] for name in ("patience", "chance")},
             submission=self.submission,
             resolution=self.resolution,
+            looking=Looking(**shared, **choosing),
+            cancelling=Cancelling(**shared, **choosing),
+            selling=Selling(
+                **shared, **choosing, may_call=lambda provider: provider not in self.out
+            ),
             in_hand=self.in_hand,
             concurrency=_CONCURRENCY,
             may_call=lambda: self.may_call,

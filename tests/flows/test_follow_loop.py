@@ -55,7 +55,7 @@ async def _running(house: House) -> AsyncIterator[asyncio.Task[None]]:
 async def _pending(house: House, count: int) -> None:
     """Deliver requests and let all of them be due for a look."""
     for number in range(count):
-        await house.deliver(f"req-{number}")
+        await house.deliver(f"req-{number}", party=f"party_{number}")
     house.clock.at += PATIENCE.looks.first_delay
 
 

@@ -57,6 +57,7 @@ _OF_THE_WITHDRAWAL: Final[dict[str, tuple[str, list[str]]]] = {
     "reply_to": ("'q'", [_NOT_TOLD]),
     "traceparent": ("'t'", [_NOT_TOLD]),
     "not_after": ("1", [_NOT_TOLD]),
+    "wait_for_funds_until": ("1", [_NOT_TOLD]),
     "taken_at": ("taken_at + 1", [_NOT_TOLD]),
     "origin": (
         "{bytes}",
@@ -92,14 +93,16 @@ _OF_THE_WITHDRAWAL: Final[dict[str, tuple[str, list[str]]]] = {
     "changed_at": ("changed_at + 1", ["where it stands: changed_at"]),
     "finished_at": ("finished_at - 1", ["where it stands: finished_at"]),
     "due_at": ("1", ["where it stands: a column of it"]),
+    "errand": ("1", ["where it stands: a column of it"]),
+    "sales": ("'[]'", ["where it stands: a column of it"]),
     "head": (
         "{bytes}",
         ["head: not the hash of the newest transition", "where it stands: a column of it"],
     ),
     "seal": ("{bytes}", ["where it stands: a column of it"]),
 }
-#: Who works on it, and its name in the tables: nothing that was decided.
-_NOT_COVERED: Final = {"id", "message_id", "version", "owner"}
+#: Who works on it or is asked to, and its name in the tables: nothing that was decided.
+_NOT_COVERED: Final = {"id", "message_id", "version", "owner", "woken_at", "cancel_wanted"}
 
 _SECOND: Final = "transition 2 or its event: "
 _NOT_COMPARED: Final = f"{_SECOND}a column in which they cannot be compared"

@@ -6,6 +6,7 @@ database itself."""
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -14,6 +15,7 @@ from sqlalchemy import Engine, event
 from tests.ledger import second
 from tests.ledger.builders import FINGERPRINT, an_attempt, an_order, moved, taken_in
 from tests.ledger.stories import a_burial
+from worker.core.reconciliation import Period
 from worker.core.withdrawal import Status
 from worker.ledger.migrate import migrate
 from worker.ledger.queries import Wanted
@@ -26,7 +28,12 @@ if TYPE_CHECKING:
     from worker.ledger.store import Ledger
 
 #: The indexes that hold open rows only: a whole one of them is short.
-_SHORT: Final = ("ix_withdrawals_due", "ix_withdrawals_open", "ix_events_unpublished")
+_SHORT: Final = (
+    "ix_withdrawals_due",
+    "ix_withdrawals_open",
+    "ix_withdrawals_woken",
+    "ix_events_unpublished",
+)
 _GROWING: Final = ("withdrawals", "events", "transitions", "attempts")
 _NUMBERS: Final = {
     "sqlite": (
@@ -39,12 +46,13 @@ _FINISHED_ROWS: Final = """
 INSERT INTO withdrawals (
     message_id, fingerprint, idempotency_key, provider, party_id, amount_minor, currency, method,
     body, request, metadata, taken_at, version, status, sequence, withdrawal_id, in_doubt,
-    attempts, empty_lookups, looks, changed_at, finished_at, origin, head, seal
+    attempts, empty_lookups, looks, changed_at, finished_at, origin, head, seal,
+    errand, cancel_wanted
 )
 {numbers}
 SELECT 'old-' || n, {bytes}, 'wd-' || n, 'bluum', 'inv', 50000, 'USD', 'ach',
     {bytes}, '{{}}', '{{}}', n, 3, 'completed', 2, 'wd_' || n, false,
-    1, 0, 2, n, n, {bytes}, {bytes}, {bytes}
+    1, 0, 2, n, n, {bytes}, {bytes}, {bytes}, 3, false
 FROM numbers;
 INSERT INTO events (withdrawal, sequence, event_id, type, body, created_at, published_at)
 SELECT id, 1, message_id, 'withdrawal.received', body, taken_at, taken_at FROM withdrawals;
@@ -136,6 +144,7 @@ async def _everything(ledger: Ledger) -> None:
         pending = moved(h, Status.PENDING, withdrawal_id=f"new_{n}", due_at=now)
         await ledger.record(h, pending, (an_attempt(ended_at=now),))
     await ledger.claim_due(2, busy=["req-0", "req-4"])
+    await ledger.claim_beside(20, [("bluum", "inv")], ahead=timedelta(minutes=5), busy=[])
     await ledger.rows_unannounced(before=now, limit=200)
     await ledger.unannounced([h.row for h in held])
     await ledger.mark_announced([(h.row, 1) for h in held])
@@ -150,7 +159,19 @@ async def _everything(ledger: Ledger) -> None:
     await ledger.wanted(Wanted(statuses=frozenset({Status.UNRESOLVED})), limit=50)
     ended = frozenset({Status.COMPLETED})
     await ledger.wanted(Wanted(statuses=ended, since=now, party_id="inv"), limit=50)
+    await _reconciliation(ledger, Period(now - timedelta(days=7), now + timedelta(days=1)))
     await ledger.check()
+
+
+async def _reconciliation(ledger: Ledger, period: Period) -> None:
+    """Do what a round of reconciliation does for a party, and learn how long payouts take."""
+    _, last = await ledger.span(period)
+    (party,) = (await ledger.parties(period, after=last - 10, last=last)).parties
+    of = (party.provider, party.party_id)
+    booked = await ledger.booked(*of, period)
+    await ledger.explaining(*of, ids=["wd_9", "new_0"], references=[booked[0].reference])
+    await ledger.wake([booked[0].row])
+    await ledger.courses()
 
 
 @contextmanager

@@ -21,9 +21,13 @@ _IDS: Final = [f"req-{number}" for number in range(9)]
 _TAKE_ONE: Final = """
 INSERT INTO withdrawals (
     message_id, fingerprint, idempotency_key, body, request, metadata, taken_at, version, status,
-    sequence, in_doubt, attempts, empty_lookups, looks, changed_at, origin, head, seal
+    sequence, in_doubt, attempts, empty_lookups, looks, changed_at, origin, head, seal, errand,
+    cancel_wanted
 )
-VALUES ('req-4', '', 'wd-4', '', '{}', '{}', 0, 1, 'received', 1, false, 0, 0, 0, 0, '', '', '')
+VALUES (
+    'req-4', '', 'wd-4', '', '{}', '{}', 0, 1, 'received', 1, false, 0, 0, 0, 0, '', '', '', 0,
+    false
+)
 """
 _MARK_ONE: Final = """
 UPDATE events SET published_at = 1

@@ -15,7 +15,7 @@ import httpx
 from tests.providers.builders import Clock, a_held, a_permit
 from worker.providers.bluum import Bluum, BluumRequest
 from worker.providers.http import Line
-from worker.providers.pace import Pace
+from worker.providers.pace import Alone, Pace
 from worker.simulator.bluum_server import BluumOptions, BluumServer, serve
 from worker.simulator.faults import read_faults
 
@@ -134,7 +134,7 @@ async def open_bluum(
     line = Line(
         base_url,
         auth=httpx.BasicAuth(API_KEY, API_SECRET),
-        pace=Pace(options.rate, waited=options.waited),
+        pace=Pace(Alone(options.rate).reserve, waited=options.waited),
         timeout=options.timeout,
         observe=options.observe,
     )

@@ -24,7 +24,8 @@ from worker.core.answers import (
     Unclear,
 )
 from worker.core.withdrawal import Reason, ReasonCode, Status
-from worker.providers.bluum import STATUSES, TEXT_LIMIT
+from worker.providers.bluum import STATUSES
+from worker.providers.bluum_replies import TEXT_LIMIT
 
 if TYPE_CHECKING:
     from worker.core.answers import Answer

@@ -282,6 +282,8 @@ async def ask(bluum: Bluum, operation: Operation) -> Given:
             return await bluum.cancel("inv_01", "wd_01demo")
         case Operation.LIST:
             return await bluum.listed("inv_01", NOW.date(), NOW.date())
+        case Operation.SURVEY:
+            return await bluum.survey("inv_01", NOW.date(), NOW.date())
         case Operation.CREDENTIALS:
             return await bluum.try_credentials()
 
@@ -406,7 +408,7 @@ def check_what_follows(taken: Withdrawal, row: Row, operation: Operation, given:
             check_created(taken, row, cast("Answer", given))
         case Operation.LOOK | Operation.CANCEL:
             check_seen(taken, row, cast("Answer", given))
-        case Operation.LIST:
+        case Operation.LIST | Operation.SURVEY:
             check_looked_up(taken, row, cast("ListAnswer", given))
         case Operation.CREDENTIALS:
             assert given in {True, False, None}

@@ -16,7 +16,7 @@ from tests.providers.canned import Raw, Said, canned
 from tests.providers.stages import Options, bluum_company, open_bluum
 from worker.core.answers import Denied, Entry, Listed, Refused, Reported, Throttled, Trace, Unclear
 from worker.core.withdrawal import Status
-from worker.providers.bluum import PAGE, PAGES_LIMIT
+from worker.providers.bluum_replies import PAGE, PAGES_LIMIT
 from worker.simulator.bluum_withdrawal import Instruction, Method
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ async def test_lists_of_every_length_are_complete(count: int) -> None:
             company.server.bank.create("inv_01", instruction, body=b"", key=f"wd-{number}", now=now)
         day = timedelta(days=1)
         answer = await bluum.listed("inv_01", (now - day).date(), (now + day).date())
-        created = {effect.withdrawal_id for effect in company.server.bank.effects}
+        created = {effect.subject_id for effect in company.server.bank.effects}
 
     assert count == len(ids(answer))
     assert created == set(ids(answer))

@@ -25,7 +25,7 @@ from worker.providers.http import (
     Silence,
     retry_after,
 )
-from worker.providers.pace import Pace
+from worker.providers.pace import Alone, Pace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -52,7 +52,7 @@ async def opened(
 ) -> AsyncIterator[Line]:
     """Open a line."""
     auth = httpx.BasicAuth("key", "secret")
-    pace = Pace(FAST, waited=nobody)
+    pace = Pace(Alone(FAST).reserve, waited=nobody)
     async with Line(base_url, auth=auth, pace=pace, timeout=timeout, observe=observe) as line:
         yield line
 

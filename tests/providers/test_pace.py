@@ -18,7 +18,9 @@ from tests.providers import virtual_time
 from tests.providers.builders import a_held, a_permit
 from tests.providers.stages import Options, bluum_company, bluum_request, open_bluum
 from worker.core.answers import Reported
-from worker.providers.pace import CLASSES, FAIR_TURN, LATENESS, MARGIN, WAIT_LIMIT, Pace
+from worker.core.budget import FAIR_TURN, MARGIN, Rank
+from worker.providers.answer_table import Operation
+from worker.providers.pace import LATENESS, RANKS, WAIT_LIMIT, Alone, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +35,8 @@ class Departures:
 
     def __init__(self, rate: float) -> None:
         self.pace = Pace(
-            rate, waited=lambda operation, seconds: self.waits.append((operation, seconds))
+            Alone(rate).reserve,
+            waited=lambda operation, seconds: self.waits.append((operation, seconds)),
         )
         self.waits: list[tuple[str, float]] = []
         self.left: list[tuple[float, str]] = []
@@ -193,9 +196,14 @@ def test_what_ends_a_doubt_goes_first_then_money_then_looks() -> None:
 
 def test_every_call_of_the_providers_has_a_class() -> None:
     """
-    The five calls, and no other.
+    What is not named goes with the looks, so that a new operation never outruns money.
     """
-    assert {"cancel", "list", "create", "look", "credentials"} == set(CLASSES)
+    of_rank = {rank: {one for one in Operation if RANKS.get(one) is rank} for rank in Rank}
+
+    assert {"cancel", "list", "orders", "cancel_order"} == of_rank[Rank.URGENT]
+    assert {"create", "sell"} == of_rank[Rank.SUBMISSION]
+    assert set() == of_rank[Rank.LOOK]
+    assert set(RANKS) <= set(Operation)
 
 
 def test_nobody_waits_for_ever() -> None:
@@ -234,7 +242,7 @@ def test_a_pause_holds_everybody() -> None:
         # A shorter one does not end a longer one.
         departures.pace.pause(1 * SECOND)
         await asyncio.sleep(1)
-        calls += [departures.ask(operation) for operation in CLASSES]
+        calls += [departures.ask(o) for o in ("cancel", "list", "create", "look", "credentials")]
         await asyncio.gather(*calls)
         return departures
 
@@ -286,7 +294,7 @@ def test_every_wait_is_told() -> None:
 
     waits = virtual_time.run(story())
 
-    assert ["look", "list", "create"] == [operation for operation, _ in waits]
+    assert ["list", "create", "look"] == [operation for operation, _ in waits]
     assert [0, 1, 2] == pytest.approx([seconds for _, seconds in waits])
 
 
@@ -324,7 +332,8 @@ def test_who_has_given_up_is_passed_over() -> None:
         await departures.call("create", "last")
         return departures.left
 
-    assert [(0, "first"), (2, "last")] == virtual_time.run(story())
+    # The slot that passed meanwhile is lost.
+    assert [(0, "first"), (2 * (1 + MARGIN), "last")] == virtual_time.run(story())
 
 
 def test_who_gives_up_at_its_very_turn_passes_it_on() -> None:

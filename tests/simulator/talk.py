@@ -29,6 +29,15 @@ FIELDS: Final = {
     "description": "req 7f3a",
 }
 
+SALE: Final = {
+    "symbol": "AAPL",
+    "side": "sell",
+    "type": "market",
+    "time_in_force": "day",
+    "quantity": "3",
+    "client_order_id": "sell-1",
+}
+
 
 def error(response: httpx.Response) -> tuple[int, str, str | None]:
     """Return status, code and param of an answer in the nested envelope."""
@@ -61,6 +70,27 @@ class Talk:
     async def cancel(self, withdrawal_id: str, investor_id: str = "inv_01") -> httpx.Response:
         """Ask for a cancellation."""
         return await self.http.post(f"/investors/{investor_id}/withdrawals/{withdrawal_id}/cancel")
+
+    async def place(
+        self, investor_id: str = "inv_01", *, key: str | None = "sell-1", **changed: object
+    ) -> httpx.Response:
+        """Place a sell order; a field that is changed to ... is left out."""
+        fields = {name: value for name, value in (SALE | changed).items() if value is not ...}
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return await self.http.post(
+            f"/investors/{investor_id}/orders", json=fields, headers=headers
+        )
+
+    async def order(self, order_id: str, investor_id: str = "inv_01") -> dict[str, Any]:
+        """Read one order."""
+        found: dict[str, Any] = (
+            await self.get(f"/investors/{investor_id}/orders/{order_id}")
+        ).json()
+        return found
+
+    async def cancel_order(self, order_id: str, investor_id: str = "inv_01") -> httpx.Response:
+        """Ask for the cancellation of an order."""
+        return await self.http.post(f"/investors/{investor_id}/orders/{order_id}/cancel")
 
     async def wallet(self, investor_id: str = "inv_01", currency: str = "USD") -> dict[str, Any]:
         """Read one wallet."""

@@ -9,7 +9,9 @@ from typing import Final
 
 import pytest
 
-from worker.simulator.bluum_bank import BluumBank, Created, Kind, Replayed
+from worker.simulator.bluum_bank import BluumBank, Created, Replayed
+from worker.simulator.bluum_ground import Ground
+from worker.simulator.bluum_journal import Kind
 from worker.simulator.bluum_refusals import Code, Refusal
 from worker.simulator.bluum_terms import CURRENCIES, ReplayAnswer, Terms
 from worker.simulator.bluum_withdrawal import Filters, Instruction, Method, Status, Withdrawal
@@ -71,7 +73,7 @@ def test_a_create_holds_the_money() -> None:
     """
     After a create the balance is unchanged, and the amount is reserved.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
 
     created(bank)
 
@@ -82,7 +84,7 @@ def test_completion_takes_the_money_and_the_hold() -> None:
     """
     Once a withdrawal is completed its amount has left the balance, and nothing is reserved.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
 
     withdrawal = created(bank)
 
@@ -94,7 +96,7 @@ def test_failure_gives_the_money_back() -> None:
     """
     A withdrawal of a failing investor ends failed, says why, and its hold is gone.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
 
     withdrawal = created(bank, "inv_failing_1")
 
@@ -109,7 +111,7 @@ def test_a_cancellation_gives_the_money_back_once() -> None:
     """
     A cancelled withdrawal releases its hold when cancelled, and not again at its planned end.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
     withdrawal = created(bank)
     kept = created(bank, amount="100.00")
 
@@ -125,7 +127,7 @@ def test_only_a_pending_withdrawal_can_be_cancelled() -> None:
     """
     From the first step on a cancellation is refused with 409-003, as is a second one.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
     processing, cancelled = created(bank), created(bank)
     bank.cancel("inv_01", cancelled.id, now=NOW)
 
@@ -141,7 +143,7 @@ def test_more_than_the_balance_is_insufficient() -> None:
     """
     An amount above the balance is refused with 422-001 and leaves no trace.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
 
     assert Code.INSUFFICIENT_FUNDS is code(ask(bank, amount="1000.01"))
     assert () == bank.effects
@@ -152,7 +154,7 @@ def test_more_than_the_available_part_exceeds_what_may_be_withdrawn() -> None:
     """
     An amount within the balance but above what is available is refused with 422-005.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
     created(bank, amount="600.00")
 
     assert Code.EXCEEDS_AVAILABLE is code(ask(bank, amount="600.00"))
@@ -162,7 +164,7 @@ def test_a_poor_investor_opens_with_one() -> None:
     """
     A magic id opens with 1.00 of each currency.
     """
-    wallets = BluumBank(TERMS).wallets("inv_poor_7", now=NOW)
+    wallets = BluumBank(Ground(TERMS)).wallets("inv_poor_7", now=NOW)
 
     assert not isinstance(wallets, Refusal)
     assert [(currency, Decimal("1.00")) for currency in CURRENCIES] == [
@@ -174,7 +176,7 @@ def test_steps_follow_the_pace() -> None:
     """
     A withdrawal is pending for one pace, processing for another; jitter only lengthens them.
     """
-    withdrawal = created(BluumBank(TERMS))
+    withdrawal = created(BluumBank(Ground(TERMS)))
 
     assert Status.PENDING is withdrawal.status(NOW + TERMS.pace - timedelta.resolution)
     assert Status.PENDING is withdrawal.status(withdrawal.processing_at - timedelta.resolution)
@@ -187,13 +189,13 @@ def test_a_known_key_executes_nothing() -> None:
     """
     Within its lifetime a key with the same body returns the withdrawal as it was when created.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
     first = created(bank, key="wd-1")
     bank.cancel("inv_01", first.id, now=NOW)
     last_moment = NOW + TERMS.key_lifetime - timedelta.resolution
 
     assert Replayed(first) == ask(bank, key="wd-1", now=last_moment)
-    assert 1 == bank.replays
+    assert 1 == bank.ground.keys.replays
     assert [Kind.WITHDRAWAL, Kind.CANCEL] == [effect.kind for effect in bank.effects]
 
 
@@ -201,21 +203,21 @@ def test_an_expired_key_executes_again() -> None:
     """
     After its lifetime a key pays a second time: another withdrawal, another hold.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
     first = created(bank, key="wd-1")
 
     second = created(bank, key="wd-1", now=NOW + TERMS.key_lifetime)
 
     assert first.id != second.id
     assert 2 == len(bank.effects)
-    assert 0 == bank.replays
+    assert 0 == bank.ground.keys.replays
 
 
 def test_an_executed_key_lives_anew() -> None:
     """
     A key that executed again after its expiry is remembered from that moment.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
     created(bank, key="wd-1")
     again = NOW + TERMS.key_lifetime
     second = created(bank, key="wd-1", now=again)
@@ -227,7 +229,7 @@ def test_a_key_belongs_to_one_request() -> None:
     """
     A known key with another body, or for another investor, is refused with 409-002.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
     created(bank, key="wd-1")
 
     assert Code.KEY_REUSED is code(ask(bank, key="wd-1", amount="250.750"))
@@ -239,11 +241,11 @@ def test_a_repeat_may_be_answered_by_a_conflict() -> None:
     """
     With the other reading of the pages a repeat is refused with 409-001, and counted alike.
     """
-    bank = BluumBank(replace(TERMS, replay_answer=ReplayAnswer.CONFLICT))
+    bank = BluumBank(Ground(replace(TERMS, replay_answer=ReplayAnswer.CONFLICT)))
     created(bank, key="wd-1")
 
     assert Code.DUPLICATE is code(ask(bank, key="wd-1"))
-    assert 1 == bank.replays
+    assert 1 == bank.ground.keys.replays
     assert 1 == len(bank.effects)
 
 
@@ -251,7 +253,7 @@ def test_a_refused_create_is_not_remembered() -> None:
     """
     A key whose create was refused executes once the money is there.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
     held = created(bank, amount="600.00")
     ask(bank, amount="600.00", key="wd-1")
     bank.cancel("inv_01", held.id, now=NOW)
@@ -263,7 +265,7 @@ def test_without_a_key_every_call_executes() -> None:
     """
     The header is optional, and nothing else protects from a repeat.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
 
     assert created(bank).id != created(bank).id
     assert 2 == len(bank.effects)
@@ -276,7 +278,7 @@ def test_a_run_repeats_itself() -> None:
     terms = replace(TERMS, failure_share=0.5)
 
     def run(seed: str) -> list[Withdrawal]:
-        bank = BluumBank(replace(terms, seed=seed))
+        bank = BluumBank(Ground(replace(terms, seed=seed)))
         return [created(bank, f"inv_{n}", key=f"wd-{n}") for n in range(50)]
 
     assert run("a") == run("a")
@@ -290,7 +292,7 @@ def test_a_share_of_withdrawals_fails(share: float, least: int, most: int) -> No
     """
     About as many withdrawals end failed as the terms say, and each of them says why.
     """
-    bank = BluumBank(replace(TERMS, failure_share=share))
+    bank = BluumBank(Ground(replace(TERMS, failure_share=share)))
 
     ends = [created(bank, f"inv_{n}") for n in range(1000)]
 
@@ -303,10 +305,10 @@ def test_another_investors_withdrawal_is_not_found() -> None:
     """
     Reading or cancelling through another investor's path is a 404-001.
     """
-    bank = BluumBank(TERMS)
+    bank = BluumBank(Ground(TERMS))
     withdrawal = created(bank)
 
-    assert Code.NOT_FOUND is code(bank.withdrawal("inv_02", withdrawal.id))
+    assert Code.NOT_FOUND is code(bank.withdrawal("inv_02", withdrawal.id, now=NOW))
     assert Code.NOT_FOUND is code(bank.cancel("inv_02", withdrawal.id, now=NOW))
 
 
@@ -314,26 +316,31 @@ def test_questions_cost_no_memory() -> None:
     """
     An investor that was only asked about is not kept.
     """
-    bank = BluumBank(TERMS)
-    before = {name: repr(value) for name, value in vars(bank).items()}
+    bank = BluumBank(Ground(TERMS))
+    ground = bank.ground
 
     bank.wallets("inv_09", now=NOW)
     bank.withdrawals("inv_09", Filters(), now=NOW)
     ask(bank, "inv_09", amount="5000.00", key="wd-9")
 
-    assert before == {name: repr(value) for name, value in vars(bank).items()}
+    assert (0, 0, 0, 0) == (
+        len(ground.wallets),
+        len(ground.keys),
+        len(ground.agenda),
+        len(ground.journal.effects),
+    )
 
 
 def test_expired_keys_are_forgotten() -> None:
     """
     The memory of keys holds one lifetime's worth and no more.
     """
-    bank = BluumBank(replace(TERMS, key_lifetime=timedelta(seconds=10)))
+    bank = BluumBank(Ground(replace(TERMS, key_lifetime=timedelta(seconds=10))))
 
     for second in range(100):
         created(bank, f"inv_{second}", key=f"wd-{second}", now=NOW + timedelta(seconds=second))
 
-    assert 10 == len(bank._keys)  # noqa: SLF001 - its size is the claim
+    assert 10 == len(bank.ground.keys)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.simulator.bluum_bank import BluumBank
+from worker.simulator.bluum_ground import Ground
 from worker.simulator.bluum_refusals import Refusal
 from worker.simulator.bluum_terms import Terms
 from worker.simulator.bluum_withdrawal import Filters, Instruction, Method, Status
@@ -42,7 +43,7 @@ def test_money_is_conserved(happenings: list[tuple[str, int, str | None]]) -> No
     Balance is available plus reserved, nothing is overdrawn, and a key never executes twice within
     its lifetime.
     """
-    bank, now = BluumBank(TERMS), NOW
+    bank, now = BluumBank(Ground(TERMS)), NOW
 
     for kind, number, key in happenings:
         if kind == "create":
@@ -51,7 +52,7 @@ def test_money_is_conserved(happenings: list[tuple[str, int, str | None]]) -> No
             now += timedelta(seconds=number)
         elif bank.effects:
             effect = bank.effects[number % len(bank.effects)]
-            bank.cancel("inv_01", effect.withdrawal_id, now=now)
+            bank.cancel("inv_01", effect.subject_id, now=now)
         _assert_conserved(bank, now)
 
     _assert_conserved(bank, now + timedelta(days=1))

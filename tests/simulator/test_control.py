@@ -116,7 +116,11 @@ async def test_faults_are_told_and_replaced() -> None:
         "hang_before": 0.0,
         "hang_after": 0.0,
         "garbage_after": 0.0,
+        "late": 0.0,
         "unknown_status": 0.0,
+        "webhook_lost": 0.0,
+        "webhook_doubled": 0.0,
+        "webhook_delayed": 0.0,
         "calls": "creates",
         "outage": False,
     }

@@ -55,9 +55,12 @@ def test_every_kind_of_call_is_reached_or_spared(reach: Reach, kind: CallKind) -
     Creates, reads and all calls: each reach strikes its own kinds and no other.
     """
     reached = {
-        Reach.CREATES: {CallKind.CREATE},
+        Reach.CREATES: {CallKind.CREATE, CallKind.PLACE},
+        Reach.WITHDRAWALS: {CallKind.CREATE},
+        Reach.ORDERS: {CallKind.PLACE},
+        Reach.CANCELS: {CallKind.CANCEL},
         Reach.READS: {CallKind.READ},
-        Reach.ALL: {CallKind.CREATE, CallKind.READ, CallKind.OTHER},
+        Reach.ALL: set(CallKind),
     }
 
     fault = fault_of_call(Faults(drop_before=1.0, calls=reach), kind, seed="s", name="n")

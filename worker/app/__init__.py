@@ -3,6 +3,14 @@
 `parts` makes single parts from settings, `house` puts them together, `live` runs the whole."""
 
 from worker.app.live import run, until_stopped
-from worker.app.parts import SHAPES, broker_of, open_providers, patience_of
+from worker.app.parts import SHAPES, broker_of, open_providers, patience_of, reconciliation_of
 
-__all__ = ["SHAPES", "broker_of", "open_providers", "patience_of", "run", "until_stopped"]
+__all__ = [
+    "SHAPES",
+    "broker_of",
+    "open_providers",
+    "patience_of",
+    "reconciliation_of",
+    "run",
+    "until_stopped",
+]

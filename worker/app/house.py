@@ -7,19 +7,26 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from worker.app.parts import broker_of, patience_of
+from worker.app.cancel_way import Consuming, cancel_way
+from worker.app.parts import broker_of, hearings_of, patience_of, reconciliation_of
 from worker.core.schedule import Schedule
 from worker.flows.announce import Announce
 from worker.flows.burial import Burials
+from worker.flows.cancel import Cancelling
+from worker.flows.courses import Courses
 from worker.flows.credentials import Credentials
 from worker.flows.follow import Follow
 from worker.flows.gate import Gate
 from worker.flows.in_hand import InHand
 from worker.flows.intake import Intake
+from worker.flows.look import Looking
 from worker.flows.outage import Outage, State
+from worker.flows.ports import Lane
+from worker.flows.reconciler import Reconciler
 from worker.flows.resolve import Resolution
+from worker.flows.sell import Selling
 from worker.flows.submit import WAIT_IN_HAND, Submission
 from worker.flows.suspicion import Suspicion
 from worker.providers.watched import Watched
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from config.settings import Settings
+    from worker.app.cancel_way import CancelWay
+    from worker.flows.hearing import Hearing
     from worker.http.health import Health
     from worker.ledger.store import Ledger
     from worker.metrics import Metrics
@@ -56,10 +65,26 @@ class House:
     ledger: Ledger
     publisher: Publisher
     consumer: Consumer
-    follow: Follow
+    follows: Mapping[Lane, Follow]
     announce: Announce
     credentials: Credentials
     outages: Mapping[str, Outage]
+    #: Who hears webhooks, by path.
+    hearings: Mapping[str, Hearing]
+    courses: Courses
+    #: None where it is turned off.
+    reconciler: Reconciler | None
+    cancellations: CancelWay
+
+    @property
+    def gates(self) -> tuple[Gate, Gate]:
+        """The gates of all that is taken in."""
+        return self.gate, self.cancellations.gate
+
+    @property
+    def consumers(self) -> tuple[Consumer, Consumer]:
+        """All that takes messages."""
+        return self.consumer, self.cancellations.consumer
 
 
 def build(
@@ -70,13 +95,15 @@ def build(
     providers: dict[str, Provider],
 ) -> House:
     """Put a worker together from its settings, its open ledger and its open providers."""
-    gate, in_hand = Gate(told=metrics.paused_by), InHand()
+    gate, cancel_gate, in_hand = Gate(told=metrics.paused_by), Gate(), InHand()
     health.watch("work", lambda: in_hand.oldest_seconds, limit=_longest_step(settings))
     patience = patience_of(settings)
     now, chance = ledger.now, random.random
     broker = broker_of(settings)
     publisher = Publisher(
-        broker, report=health.reporter("publisher"), alarmed=lambda stands: _alarm(gate, stands)
+        broker,
+        report=health.reporter("publisher"),
+        alarmed=lambda stands: _alarm((gate, cancel_gate), stands),
     )
     announce = Announce(
         ledger,
@@ -104,34 +131,45 @@ def build(
         denied=credentials.denied,
         may_call=lambda provider: not outages[provider].is_out,
     )
-    resolution = Resolution(
-        providers=providers,
-        ledger=ledger,
-        announcer=announce,
-        observer=metrics,
-        now=now,
-        patience=patience,
-        chance=chance,
-        denied=credentials.denied,
-    )
-    follow = Follow(
-        providers=providers,
-        ledger=ledger,
-        submission=submission,
-        resolution=resolution,
-        announcer=announce,
-        observer=metrics,
-        in_hand=in_hand,
-        now=now,
-        patience=patience,
-        concurrency=settings.polling.concurrency,
-        chance=chance,
-        may_call=lambda: credentials.accepted,
-        denied=credentials.denied,
-        beat=health.pulse("follow"),
-        out=lambda: _in_state(outages, State.OUT),
-        trial=lambda: _in_state(outages, State.TRIAL),
-    )
+    asking: dict[str, Any] = {
+        "providers": providers,
+        "ledger": ledger,
+        "announcer": announce,
+        "observer": metrics,
+        "now": now,
+        "patience": patience,
+        "chance": chance,
+        "denied": credentials.denied,
+    }
+    resolution, cancelling = Resolution(**asking), Cancelling(**asking)
+    looking = Looking(**asking)
+    selling = Selling(**asking, may_call=lambda provider: not outages[provider].is_out)
+
+    def following(lane: Lane) -> Follow:
+        return Follow(
+            providers=providers,
+            ledger=ledger,
+            submission=submission,
+            resolution=resolution,
+            looking=looking,
+            cancelling=cancelling,
+            selling=selling,
+            announcer=announce,
+            observer=metrics,
+            in_hand=in_hand,
+            now=now,
+            patience=patience,
+            concurrency=settings.polling.concurrency,
+            chance=chance,
+            may_call=lambda: credentials.accepted,
+            beat=health.pulse(f"follow {lane.name.lower()}"),
+            out=lambda: _in_state(outages, State.OUT),
+            trial=lambda: _in_state(outages, State.TRIAL),
+            lanes=frozenset({lane}),
+        )
+
+    follows = {lane: following(lane) for lane in Lane}
+    suspicion, consuming = Suspicion(ledger), Consuming(metrics, health)
     intake = Intake(
         providers=providers,
         ledger=ledger,
@@ -139,17 +177,11 @@ def build(
         announcer=announce,
         observer=metrics,
         in_hand=in_hand,
-        suspicion=Suspicion(ledger),
+        suspicion=suspicion,
         now=now,
         default_provider=settings.default_provider,
         own_queues=OWN_QUEUES,
     )
-    report = health.reporter("consumer")
-
-    def consuming(holds: bool, detail: str) -> None:  # noqa: FBT001 - a state and its words
-        metrics.consuming(is_up=holds)
-        report(holds or gate.waits_dutifully, detail)
-
     consumer = Consumer(
         broker,
         publisher,
@@ -158,7 +190,7 @@ def build(
         prefetch=settings.rabbitmq.prefetch,
         declare=settings.rabbitmq.declare,
         handle=intake,
-        report=consuming,
+        report=consuming.reporter("consumer", gate),
         note_burial=Burials(
             shapes={name: provider.shape for name, provider in providers.items()},
             default_provider=settings.default_provider,
@@ -166,6 +198,20 @@ def build(
         ),
         buried=metrics.buried,
     )
+    courses = Courses(ledger, beat=health.pulse("courses"))
+    reconciler = None
+    if settings.reconciliation.every:
+        reconciler = Reconciler(
+            reconciliation_of(settings, providers, ledger),
+            ledger,
+            every=settings.reconciliation.every,
+            period=settings.reconciliation.period,
+            now=now,
+            may_call=lambda name: credentials.accepted and outages[name].state is State.UP,
+            denied=credentials.denied,
+            told=lambda completed: metrics.reconciled(completed, providers=providers),
+            beat=health.pulse("reconciler"),
+        )
     return House(
         settings,
         metrics,
@@ -174,10 +220,26 @@ def build(
         ledger,
         publisher,
         consumer,
-        follow,
+        follows,
         announce,
         credentials,
         outages,
+        hearings_of(settings, metrics, ledger, beat=health.pulse),
+        courses,
+        reconciler,
+        cancel_way(
+            settings,
+            metrics,
+            health,
+            ledger,
+            gate=cancel_gate,
+            broker=broker,
+            publisher=publisher,
+            announcer=announce,
+            suspicion=suspicion,
+            consuming=consuming,
+            providers=providers,
+        ),
     )
 
 
@@ -198,12 +260,14 @@ def _in_state(outages: Mapping[str, Outage], state: State) -> frozenset[str]:
     return frozenset(name for name, outage in outages.items() if outage.state is state)
 
 
-async def _alarm(gate: Gate, stands: bool) -> None:  # noqa: FBT001 - a state
+async def _alarm(gates: tuple[Gate, ...], stands: bool) -> None:  # noqa: FBT001 - a state
     """Take nothing in while the broker would not take what we have to tell."""
-    if stands:
-        await gate.close("alarm", "the broker takes no messages (memory or disk alarm)", duty=True)
-    else:
-        await gate.open("alarm")
+    why = "the broker takes no messages (memory or disk alarm)"
+    for gate in gates:
+        if stands:
+            await gate.close("alarm", why, duty=True)
+        else:
+            await gate.open("alarm")
 
 
 def _longest_step(settings: Settings) -> float:

@@ -18,13 +18,14 @@ from worker.app.parts import open_providers
 from worker.flows.ports import LedgerUnavailable, StepRefused
 from worker.http.health import Health
 from worker.http.probes import serve_probes
+from worker.http.webhooks import open_webhooks
 from worker.ledger.engine import is_sqlite, sole_worker
 from worker.ledger.migrate import migrate, require_schema
 from worker.ledger.store import HEARTBEAT, open_ledger
 from worker.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Iterable, Mapping
 
     from config.settings import Settings
     from worker.app.house import House
@@ -59,27 +60,64 @@ async def run(settings: Settings) -> int:
             await ledger.forget_replicas()
         await ledger.heartbeat()
         providers = await open_providers(
-            settings, metrics, stack, now=ledger.now, tenure=lambda: ledger.tenure
+            settings,
+            metrics,
+            stack,
+            now=ledger.now,
+            tenure=lambda: ledger.tenure,
+            ledger=ledger,
         )
         house = build(settings, metrics, health, ledger, providers)
-        return await _live(house, stop)
+        return await _live(house, stop, await _listen(house, stack))
 
 
-async def _live(house: House, stop: asyncio.Event) -> int:
+async def _listen(house: House, stack: AsyncExitStack) -> dict[str, Coroutine[None, None, None]]:
+    """Open the webhooks' port, if anybody is to hear them; return the parts that serve it."""
+    hearings = house.hearings
+    if not hearings:
+        return {}
+    listening = house.settings.webhooks
+    webhooks = await stack.enter_async_context(
+        open_webhooks(
+            hearings, host=listening.host, port=listening.port, counted=house.metrics.webhook
+        )
+    )
+    _log.info("serving webhooks", extra={"port": webhooks.port, "paths": sorted(hearings)})
+    for hearing in hearings.values():
+        if hearing.allows_unsigned:
+            _log.error(
+                "unsigned webhooks are accepted: whoever reaches the port is believed",
+                extra={"provider": hearing.provider, "port": webhooks.port},
+            )
+    return {
+        "webhooks": webhooks.run(),
+        **{f"webhooks of {one.provider}": one.run() for one in hearings.values()},
+    }
+
+
+async def _live(
+    house: House, stop: asyncio.Event, listening: Mapping[str, Coroutine[None, None, None]]
+) -> int:
     """Run every part until a stop is asked for or one of them fails; then drain."""
     # Closed until the credentials were tried: no message is taken that could not be carried out.
-    await house.gate.close("start", "starting")
+    for gate in house.gates:
+        await gate.close("start", "starting")
     parts = {
         "publisher": house.publisher.run(),
         "announce": house.announce.run(),
         "consumer": house.consumer.run(),
-        "follow": house.follow.run(),
+        "consumer of cancellations": house.cancellations.consumer.run(),
+        "unanswered cancellations": house.cancellations.unanswered.run(),
+        **{f"follow {lane.name.lower()}": one.run() for lane, one in house.follows.items()},
         "credentials": house.credentials.run(),
         **{f"outage {name}": outage.run() for name, outage in house.outages.items()},
         "ledger": _watch_ledger(house),
         "stock": _show_stock(house),
         "lag": _watch_lag(house),
         "start": _start(house),
+        "courses": house.courses.run(),
+        **({"reconciler": house.reconciler.run()} if house.reconciler else {}),
+        **listening,
     }
     tasks = {name: asyncio.create_task(part, name=name) for name, part in parts.items()}
     stopped = asyncio.create_task(stop.wait(), name="stop")
@@ -120,11 +158,14 @@ async def _drain(house: House, tasks: dict[str, asyncio.Task[None]]) -> None:
     """Take nothing new, finish what is in work, publish what it committed, give the rest back."""
     total = house.settings.shutdown_timeout.total_seconds()
     deadline = monotonic() + total * (1 - _FLUSH_SHARE)
-    _log.info("draining", extra={"in_work": house.consumer.in_work, "steps": house.follow.in_work})
-    house.consumer.stop()
-    house.follow.stop()
-    await _finish(tasks, ("consumer", "follow"), deadline - monotonic())
-    left = house.consumer.in_work + house.follow.in_work
+    _log.info("draining", extra={"in_work": _in_work(house), "steps": _steps(house)})
+    for consumer in house.consumers:
+        consumer.stop()
+    for follow in house.follows.values():
+        follow.stop()
+    working = [name for name in tasks if name.startswith(("consumer", "follow"))]
+    await _finish(tasks, working, deadline - monotonic())
+    left = _in_work(house) + _steps(house)
     house.announce.stop()
     await _finish(tasks, ("announce",), total * _FLUSH_SHARE)
     for task in tasks.values():
@@ -136,8 +177,16 @@ async def _drain(house: House, tasks: dict[str, asyncio.Task[None]]) -> None:
     _log.info("stopped", extra={"given_back": left, "unannounced": house.announce.waiting})
 
 
+def _in_work(house: House) -> int:
+    return sum(consumer.in_work for consumer in house.consumers)
+
+
+def _steps(house: House) -> int:
+    return sum(follow.in_work for follow in house.follows.values())
+
+
 async def _finish(
-    tasks: dict[str, asyncio.Task[None]], names: tuple[str, ...], seconds: float
+    tasks: dict[str, asyncio.Task[None]], names: Iterable[str], seconds: float
 ) -> None:
     waiting = [tasks[name] for name in names if not tasks[name].done()]
     if waiting:
@@ -148,7 +197,8 @@ async def _start(house: House) -> None:
     """Open the intake once the credentials were tried; then the start is over."""
     await house.credentials.tried.wait()
     house.health.started()
-    await house.gate.open("start")
+    for gate in house.gates:
+        await gate.open("start")
 
 
 async def _watch_ledger(house: House) -> None:
@@ -160,10 +210,12 @@ async def _watch_ledger(house: House) -> None:
             await house.ledger.heartbeat()
         except (LedgerUnavailable, StepRefused) as error:
             report(False, f"unavailable: {error}")
-            await house.gate.close("ledger", "the ledger is unavailable")
+            for gate in house.gates:
+                await gate.close("ledger", "the ledger is unavailable")
         else:
             report(True, "answering")
-            await house.gate.open("ledger")
+            for gate in house.gates:
+                await gate.open("ledger")
         await asyncio.sleep(HEARTBEAT.total_seconds())
 
 

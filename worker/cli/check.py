@@ -19,11 +19,13 @@ from worker.cli.settings import FAILED, settings_or_exit
 from worker.flows.ports import LedgerUnavailable
 from worker.ledger.engine import is_sqlite
 from worker.ledger.migrate import SchemaOutdated, require_schema
+from worker.ledger.store import open_ledger
 from worker.metrics import Metrics
 from worker.rabbitmq import failures, topology
 
 if TYPE_CHECKING:
     from config.settings import Settings
+    from worker.ledger.store import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ def check(
     ] = False,
 ) -> None:
     """Check that the worker could do its work from here. Changes nothing anywhere.
+
+    The one call to each provider counts in the request budget of the workers beside it.
 
     With --books it goes through the whole ledger instead, beside running workers. Exit codes: 0 all
     is well, 1 something is not, 2 the settings cannot be used.
@@ -109,6 +113,16 @@ async def _ledger(settings: Settings) -> Finding:
     return Finding("ledger", holds=True, detail="reached, its schema is up to date")
 
 
+async def _shared_ledger(settings: Settings, stack: AsyncExitStack) -> Ledger | None:
+    """Open the ledger for its request budget; None where there is none to share yet."""
+    url = settings.ledger.url.get_secret_value()
+    try:
+        await require_schema(url)
+    except (SchemaOutdated, LedgerUnavailable):
+        return None
+    return await stack.enter_async_context(open_ledger(url))
+
+
 async def _credentials(settings: Settings) -> list[Finding]:
     findings = []
     async with AsyncExitStack() as stack:
@@ -120,6 +134,7 @@ async def _credentials(settings: Settings) -> list[Finding]:
             now=lambda: datetime.now(UTC),
             # Nothing is created here.
             tenure=lambda: None,
+            ledger=await _shared_ledger(settings, stack),
         )
         for name, provider in providers.items():
             prefix = f"WORKER_{name.upper()}__"

@@ -13,7 +13,6 @@ from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
@@ -28,9 +27,10 @@ from worker.app import SHAPES, broker_of
 from worker.cli import letters_shown as shown
 from worker.cli.kept_letters import KeptLetters, KeptUnsafe
 from worker.cli.settings import FAILED, WRONG_USE, failing, settings_or_exit
+from worker.core.cancellations import read_cancel
 from worker.core.events import moment
 from worker.core.messages import read
-from worker.core.replay import REASONS, Forecaster, Known, Letter, Plan, Selection
+from worker.core.replay import REASONS, Asks, Forecaster, Known, Letter, Plan, Selection
 from worker.flows import replay as flow
 from worker.flows.ports import LedgerUnavailable, PublishUnconfirmed, PublishUnroutable
 from worker.ledger.migrate import SchemaOutdated, require_schema
@@ -41,9 +41,10 @@ from worker.rabbitmq.publisher import Publisher
 from worker.rabbitmq.topology import OWN_QUEUES, TopologyUnsafe
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 
-    from worker.core.messages import Envelope, Misread, Understood
+    from worker.core.messages import Envelope
+    from worker.core.replay import Reading
 
 #: The share of the provider's rate that a replay takes by itself: the rest is for live requests.
 RATE_SHARE: Final = 0.2
@@ -305,17 +306,19 @@ async def _document(
     settings: Settings, grave: Grave, now: datetime, *, with_body: bool
 ) -> dict[str, Any]:
     envelope = grave.envelope()
-    message = None if envelope is None else _understand(settings)(envelope)
+    message = None if envelope is None else _understand(settings)(grave.letter, envelope)
     message_id = None if message is None else message.context.message_id
+    is_request = grave.letter.asks is not Asks.CANCELLATION
     document = shown.document_of(grave.letter, now=now)
     document["properties"] = shown.properties_of(grave.properties)
     try:
-        known = await _known(settings, message_id)
+        known = await _known(settings, message_id) if is_request else None
+        cancelled = None if is_request else await _cancellation(settings, message_id)
     except (LedgerUnavailable, SchemaOutdated) as error:
         document["ledger"] = {"error": str(error)}
     else:
         forecast = Forecaster()(grave.letter, message, known, now=now)
-        document["ledger"] = shown.known_of(known)
+        document["ledger"] = shown.known_of(known) if is_request else shown.taken_of(cancelled)
         document["replay"] = {"prospect": forecast.prospect.value, "why": forecast.why}
     if with_body:
         document["body"] = shown.harmless(grave.body.decode(errors="surrogateescape"))
@@ -327,6 +330,13 @@ async def _known(settings: Settings, message_id: str | None) -> Known | None:
         return None
     async with _reading(settings) as ledger:
         return (await ledger.known([message_id])).get(message_id)
+
+
+async def _cancellation(settings: Settings, message_id: str | None) -> Mapping[str, Any] | None:
+    if message_id is None:
+        return None
+    async with _reading(settings) as ledger:
+        return await ledger.cancellation(message_id)
 
 
 async def _plan(settings: Settings, selection: Selection, *, force: bool) -> Plan:
@@ -440,15 +450,19 @@ def _ask(question: str, *, yes: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _understand(settings: Settings) -> Callable[[Envelope], Understood | Misread]:
+def _understand(settings: Settings) -> Callable[[Letter, Envelope], Reading]:
     """Read as a worker with these settings would; without credentials, as one with all of them."""
     enabled = {name: shape for name, shape in SHAPES.items() if getattr(settings, name).enabled}
-    return partial(
-        read,
-        shapes=enabled or SHAPES,
-        default_provider=settings.default_provider,
-        own_queues=OWN_QUEUES,
-    )
+    shapes, default = enabled or SHAPES, settings.default_provider
+
+    def understand(letter: Letter, envelope: Envelope) -> Reading:
+        if letter.asks is Asks.CANCELLATION:
+            return read_cancel(
+                envelope, providers=shapes, default_provider=default, own_queues=OWN_QUEUES
+            )
+        return read(envelope, shapes=shapes, default_provider=default, own_queues=OWN_QUEUES)
+
+    return understand
 
 
 def _limits(settings: Settings) -> dict[str, float]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.events import moment
 from worker.core.replay import Prospect
+from worker.ledger.rows import at
+from worker.ledger.rows import moment as from_micros
 from worker.rabbitmq.properties import NotProperties, take_apart
 
 if TYPE_CHECKING:
@@ -112,6 +114,19 @@ def known_of(known: Known | None) -> dict[str, Any]:
         "outcome_unknown": withdrawal.in_doubt,
         "taken_at": moment(withdrawal.order.taken_at),
         "changed_at": moment(withdrawal.changed_at),
+    }
+
+
+def taken_of(cancellation: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what the ledger says of a cancellation, as a JSON object."""
+    if cancellation is None:
+        return {"known": False}
+    settled_at = from_micros(cancellation["settled_at"])
+    return {
+        "known": True,
+        "outcome": cancellation["outcome"],
+        "taken_at": moment(at(cancellation["taken_at"])),
+        "settled_at": None if settled_at is None else moment(settled_at),
     }
 
 

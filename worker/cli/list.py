@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from config.durations import parse_duration
+from worker.cli.moments import Moment, moment
 from worker.cli.settings import failing, settings_or_exit
-from worker.core.events import moment
+from worker.core import events
 from worker.core.withdrawal import Status
 from worker.ledger.migrate import require_schema
 from worker.ledger.queries import Wanted
@@ -32,37 +30,6 @@ _MINUTE: Final = timedelta(minutes=1)
 _SECOND: Final = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Since:
-    """The beginning of a span: a moment, or how long ago."""
-
-    given: datetime | timedelta
-
-    def moment(self, now: datetime) -> datetime:
-        return now - self.given if isinstance(self.given, timedelta) else self.given
-
-
-def _since(text: str) -> _Since:
-    for read in (parse_duration, _read_day, _read_moment):
-        with suppress(ValueError, OverflowError):
-            return _Since(read(text))
-    raise typer.BadParameter(
-        "expected a time with its zone (2026-06-02T09:00:00Z), a day (2026-06-02), or how long ago "
-        "(PT24H, or seconds)"
-    )
-
-
-def _read_day(text: str) -> datetime:
-    return datetime.combine(date.fromisoformat(text), time(), UTC)
-
-
-def _read_moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("without a zone it names no moment")
-    return moment.astimezone(UTC)
-
-
 def list_(
     *,
     status: Annotated[
@@ -73,9 +40,9 @@ def list_(
         str | None, typer.Option(help="Only those of this investor, account or account group.")
     ] = None,
     since: Annotated[
-        _Since | None,
+        Moment | None,
         typer.Option(
-            parser=_since, metavar="TIME|DURATION", help="Taken in since then, or so long ago."
+            parser=moment, metavar="TIME|DURATION", help="Taken in since then, or so long ago."
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = LIMIT,
@@ -92,7 +59,7 @@ def list_(
             statuses=frozenset(status or ()),
             provider=provider,
             party_id=party,
-            since=None if since is None else since.moment(now),
+            since=None if since is None else since.at(now),
         )
 
     url = settings.ledger.url.get_secret_value()
@@ -169,7 +136,7 @@ def _document(withdrawal: Withdrawal, now: datetime) -> dict[str, Any]:
         "reason_code": None if reason is None else reason.code.value,
         "outcome_unknown": withdrawal.in_doubt,
         "age_seconds": max(0.0, (now - order.taken_at).total_seconds()),
-        "taken_at": moment(order.taken_at),
-        "changed_at": moment(withdrawal.changed_at),
-        "next_step_due_at": None if withdrawal.due_at is None else moment(withdrawal.due_at),
+        "taken_at": events.moment(order.taken_at),
+        "changed_at": events.moment(withdrawal.changed_at),
+        "next_step_due_at": None if withdrawal.due_at is None else events.moment(withdrawal.due_at),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from worker.cli import check, demo, resolve, run, show, submit
+from worker.cli import cancel, check, demo, reconcile, resolve, run, show, submit
 from worker.cli.dead_letters import dead_letters
 from worker.cli.list import list_
 from worker.cli.simulate import simulate
@@ -21,9 +21,11 @@ app.command()(demo.demo)
 app.command()(check.check)
 app.command()(run.migrate)
 app.command()(submit.submit)
+app.command()(cancel.cancel)
 app.command()(show.show)
 app.command("list")(list_)
 app.command()(resolve.resolve)
+app.command()(reconcile.reconcile)
 app.add_typer(dead_letters)
 app.add_typer(simulate)
 

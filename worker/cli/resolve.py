@@ -190,7 +190,7 @@ async def _rulings(settings: Settings, ledger: Ledger, held: Held) -> AsyncItera
         metrics = Metrics(version=version("withdrawals-worker"))
         # Without a tenure nothing can be created here, whatever else is done.
         providers = await open_providers(
-            settings, metrics, stack, now=ledger.now, tenure=lambda: None
+            settings, metrics, stack, now=ledger.now, tenure=lambda: None, ledger=ledger
         )
         name = held.withdrawal.order.provider or ""
         if name not in providers:

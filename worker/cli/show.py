@@ -20,9 +20,25 @@ if TYPE_CHECKING:
 
     from worker.ledger.store import History
 
-_TIMES = frozenset({"started_at", "ended_at", "at", "created_at", "published_at"})
+_TIMES = frozenset(
+    {
+        "started_at",
+        "ended_at",
+        "at",
+        "created_at",
+        "published_at",
+        "taken_at",
+        "waits_until",
+        "settled_at",
+    }
+)
 #: What there may be several of, and the column that a line of it begins with.
-_RECORDS = {"attempts": "number", "transitions": "sequence", "events": "sequence"}
+_RECORDS = {
+    "attempts": "number",
+    "transitions": "sequence",
+    "events": "sequence",
+    "cancellations": "message_id",
+}
 
 
 def show(
@@ -32,15 +48,17 @@ def show(
         bool, typer.Option("--json", help="One JSON document, for scripts.")
     ] = False,
 ) -> None:
-    """Show a request's state, its create calls, its history and its events.
+    """Show a request's state, its create calls, history, events and cancellations.
 
     Reads beside a running worker. What the provider wrote in free text stays in the ledger.
     """
     settings = settings_or_exit(need_provider=False)
     with failing():
-        history = asyncio.run(_history(settings.ledger.url.get_secret_value(), message_id))
+        history, early = asyncio.run(_known(settings.ledger.url.get_secret_value(), message_id))
     if history is None:
         typer.echo(f"no request with the message id {message_id} is in the ledger", err=True)
+        for row in _rows(early):
+            typer.echo(f"  {_fate(row)}", err=True)
         raise typer.Exit(FAILED)
     document = document_of(history)
     if as_json:
@@ -49,13 +67,22 @@ def show(
         print_document(document)
 
 
-async def _history(url: str, message_id: str) -> History | None:
+async def _known(url: str, message_id: str) -> tuple[History | None, tuple[Mapping[str, Any], ...]]:
+    """Return what is known of a request; where that is nothing, the cancellations that name it."""
     await require_schema(url)
     ledger = Ledger(url)
     try:
-        return await ledger.history(message_id)
+        history = await ledger.history(message_id)
+        return history, () if history else await ledger.cancellations_of(message_id)
     finally:
         await ledger.close()
+
+
+def _fate(cancellation: Mapping[str, Any]) -> str:
+    name = f"cancellation {cancellation['message_id']} of {cancellation['taken_at']}"
+    if cancellation["settled_at"] is None:
+        return f"{name} waits for it until {cancellation['waits_until']} or longer"
+    return f"{name} was answered at {cancellation['settled_at']}: {cancellation['outcome']}"
 
 
 def document_of(history: History) -> dict[str, Any]:
@@ -81,9 +108,11 @@ def document_of(history: History) -> dict[str, Any]:
         "changed_at": _written(withdrawal.changed_at),
         "first_attempt_at": _written(withdrawal.first_attempt_at),
         "next_step_due_at": _written(withdrawal.due_at),
+        "cancel_wanted": withdrawal.cancel_wanted,
         "attempts": _rows(history.attempts),
         "transitions": _rows(history.transitions),
         "events": _rows(history.events),
+        "cancellations": _rows(history.cancellations),
     }
 
 

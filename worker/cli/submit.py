@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from worker.app import SHAPES, broker_of
-from worker.cli.settings import FAILED, WRONG_USE, settings_or_exit
+from worker.cli.publishing import publishing
+from worker.cli.settings import WRONG_USE, settings_or_exit
 from worker.core.messages import Envelope, Misread, read
-from worker.flows.ports import PublishUnconfirmed, PublishUnroutable
 from worker.rabbitmq.requests import publish_request
 from worker.rabbitmq.topology import OWN_QUEUES
 
@@ -44,7 +44,7 @@ def submit(
     if isinstance(message, Misread):
         typer.echo(f"not published: {message.detail}", err=True)
         raise typer.Exit(WRONG_USE)
-    try:
+    with publishing("requests", repeated="it never pays twice"):
         asyncio.run(
             publish_request(
                 broker_of(settings),
@@ -54,20 +54,6 @@ def submit(
                 reply_to=reply_to,
             )
         )
-    except PublishUnroutable:
-        typer.echo(
-            "not published: no queue takes requests yet; start the worker once, or declare its "
-            "topology",
-            err=True,
-        )
-        raise typer.Exit(FAILED) from None
-    except PublishUnconfirmed as error:
-        typer.echo(
-            f"perhaps published: the broker did not confirm ({error}). Repeat the command with the "
-            "same --message-id; it never pays twice (WORKER_RABBITMQ__URL)",
-            err=True,
-        )
-        raise typer.Exit(FAILED) from None
     typer.echo(f"published {message_id}; see: withdrawals-worker show {message_id}")
 
 

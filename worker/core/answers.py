@@ -52,6 +52,13 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class NotNow:
+    """The provider understood, and takes no such order at this hour. We ask again later."""
+
+    trace: Trace = NO_TRACE
+
+
+@dataclass(frozen=True, slots=True)
 class Conflicted:
     """The provider says that the key is known or the state forbids it (409). We look it up."""
 

@@ -54,12 +54,31 @@ def event(withdrawal: Withdrawal, change: Change) -> Event:
         "reason": _reason(change),
         "metadata": dict(order.metadata),
     }
+    if withdrawal.sales:
+        document["orders"] = orders(withdrawal)
     return Event(identity, kind, change.sequence, json.dumps(document).encode())
 
 
 def moment(at: datetime) -> str:
     """Write a time as the contract does: UTC, milliseconds, `Z`."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def orders(withdrawal: Withdrawal) -> list[dict[str, Any]]:
+    """Write down the orders that raise the cash, as far as they got."""
+    return [
+        {
+            "index": index,
+            "client_order_id": sale.key,
+            "order_id": sale.order_id,
+            "symbol": sale.symbol,
+            "quantity": sale.quantity,
+            "status": sale.status.value,
+            "filled_quantity": sale.filled_quantity,
+            "average_price": sale.average_price,
+        }
+        for index, sale in enumerate(withdrawal.sales)
+    ]
 
 
 def _reason(change: Change) -> dict[str, str | None] | None:

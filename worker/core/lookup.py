@@ -97,6 +97,20 @@ def possible(order: Order, entries: Iterable[Entry]) -> list[Entry]:
     ]
 
 
+def amount_of(text: str | None) -> Decimal | None:
+    """Read an amount; None when it is missing or cannot be read as a number."""
+    try:
+        amount = Decimal(text or "")
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() else None
+
+
+def references(entry: Entry) -> frozenset[str]:
+    """Return the tokens of ours that the entry's text holds, whosever requests they are of."""
+    return frozenset(_TOKEN.findall(entry.text or ""))
+
+
 def carries_reference(order: Order, entry: Entry) -> bool:
     """Tell whether the entry's text holds the token that is appended to our description."""
     return reference_token(order.idempotency_key) in (entry.text or "")
@@ -109,7 +123,7 @@ def contradiction(order: Order, entry: Entry) -> str | None:
     it was asked for the withdrawals of this party alone.
     """
     known = {*_TOKEN.findall(order.body.decode()), reference_token(order.idempotency_key)}
-    amount = _amount(entry.amount)
+    amount = amount_of(entry.amount)
     earliest = (order.taken_at - _DATE_SLACK).date()
     if amount is not None and amount != order.amount:
         return "it has another amount"
@@ -136,7 +150,7 @@ def _is_in_time(withdrawal: Withdrawal, entry: Entry, window: timedelta) -> bool
 
 def _agrees_in_all(order: Order, entry: Entry) -> bool:
     return (
-        _amount(entry.amount) == order.amount
+        amount_of(entry.amount) == order.amount
         and _agrees(entry.currency, order.currency)
         and _agrees(entry.method, order.method)
         and _agrees(entry.target_id, order.target_id)
@@ -147,12 +161,3 @@ def _agrees_in_all(order: Order, entry: Entry) -> bool:
 def _agrees(listed: str | None, wanted: str | None) -> bool:
     # What the list does not show cannot speak against it.
     return listed is None or wanted is None or listed == wanted
-
-
-def _amount(text: str | None) -> Decimal | None:
-    """Read an amount; None when it is missing or cannot be read as a number."""
-    try:
-        amount = Decimal(text or "")
-    except InvalidOperation:
-        return None
-    return amount if amount.is_finite() else None

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.core.requests import Request, is_printable, read_request
+from worker.core.requests import NAME_LIMIT, Request, is_name, read_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 BODY_LIMIT: Final = 64 * 1024
-MESSAGE_ID_LIMIT: Final = 255
 DEPTH_LIMIT: Final = 16
 
 _JSON: Final = "application/json"
@@ -94,8 +93,24 @@ class Misread:
     context: Context
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unwrapped:
+    """A message whose wrapping is in order; what its document asks for was not looked at."""
+
+    message_id: str
+    document: Mapping[str, Any] = field(repr=False)
+    fingerprint: bytes = field(repr=False)
+    context: Context
+
+    def misread(self, reason: DeadReason, detail: str) -> Misread:
+        """Return the same message as one that cannot be carried out."""
+        return Misread(
+            reason=reason, detail=detail, fingerprint=self.fingerprint, context=self.context
+        )
+
+
 class _NotUnderstood(Exception):  # noqa: N818 - it names what happened, not who failed
-    """Carries a reason and a detail from where it was seen to `read`, and no further."""
+    """Carries a reason and a detail from where it was seen to `unwrap`, and no further."""
 
     def __init__(self, reason: DeadReason, detail: str) -> None:
         super().__init__(detail)
@@ -115,6 +130,30 @@ def read(
     `shapes` maps each enabled provider to its request shape, `own_queues` are the queues that a
     reply must not be sent to. Never raises, whatever the message holds.
     """
+    opened = unwrap(envelope, own_queues=own_queues)
+    if isinstance(opened, Misread):
+        return opened
+    provider = provider_of(opened, shapes, default_provider)
+    if isinstance(provider, Misread):
+        return provider
+    request = read_request(shapes[provider], {**opened.document, "provider": provider})
+    if isinstance(request, str):
+        return opened.misread(DeadReason.INVALID, request)
+    return Understood(
+        message_id=opened.message_id,
+        provider=provider,
+        request=request,
+        document=_canonical(opened.document),
+        fingerprint=opened.fingerprint,
+        context=opened.context,
+    )
+
+
+def unwrap(envelope: Envelope, *, own_queues: frozenset[str] = frozenset()) -> Unwrapped | Misread:
+    """Check all that does not depend on what a message asks for, and return its JSON document.
+
+    `own_queues` as in `read`. Never raises, whatever the message holds.
+    """
     attributes = _cloud_attributes(envelope.headers)
     context = _context(envelope, attributes, own_queues)
     fingerprint = hashlib.sha256(envelope.body).digest()
@@ -129,8 +168,6 @@ def read(
         fingerprint = _fingerprint(document)
         message_id = _message_id(context)
         _check_replies(envelope, own_queues)
-        provider = _provider(document, shapes, default_provider)
-        request = _request(shapes[provider], {**document, "provider": provider})
     except _NotUnderstood as refusal:
         return Misread(
             reason=refusal.reason,
@@ -138,14 +175,20 @@ def read(
             fingerprint=fingerprint,
             context=context,
         )
-    return Understood(
-        message_id=message_id,
-        provider=provider,
-        request=request,
-        document=_canonical(document),
-        fingerprint=fingerprint,
-        context=context,
+    return Unwrapped(
+        message_id=message_id, document=document, fingerprint=fingerprint, context=context
     )
+
+
+def provider_of(
+    opened: Unwrapped, enabled: Collection[str], default_provider: str
+) -> str | Misread:
+    """Return the provider that a message names, or the default one; it has to be enabled."""
+    provider = opened.document.get("provider", default_provider)
+    if not isinstance(provider, str) or provider not in enabled:
+        detail = f"provider: expected one that is enabled here: {', '.join(sorted(enabled))}"
+        return opened.misread(DeadReason.UNKNOWN_PROVIDER, detail)
+    return provider
 
 
 def _check_encoding(envelope: Envelope) -> None:
@@ -199,9 +242,7 @@ def _base64(text: object) -> bytes:
 
 def _message_id(context: Context) -> str:
     if context.message_id is None:
-        detail = (
-            f"message_id: expected 1 to {MESSAGE_ID_LIMIT} bytes of text without control characters"
-        )
+        detail = f"message_id: expected 1 to {NAME_LIMIT} bytes of text without control characters"
         raise _NotUnderstood(DeadReason.MISSING_MESSAGE_ID, detail)
     return context.message_id
 
@@ -214,30 +255,12 @@ def _check_replies(envelope: Envelope, own_queues: frozenset[str]) -> None:
     ):
         if given and _storable(given) is None:
             detail = (
-                f"{name}: expected at most {MESSAGE_ID_LIMIT} bytes of text without control"
-                " characters"
+                f"{name}: expected at most {NAME_LIMIT} bytes of text without control characters"
             )
             raise _NotUnderstood(DeadReason.INVALID, detail)
     if envelope.reply_to in own_queues:
         detail = "reply_to: expected a queue that is not one of the worker's own"
         raise _NotUnderstood(DeadReason.INVALID, detail)
-
-
-def _provider(
-    document: Mapping[str, Any], shapes: Mapping[str, type[Request]], default_provider: str
-) -> str:
-    provider = document.get("provider", default_provider)
-    if not isinstance(provider, str) or provider not in shapes:
-        detail = f"provider: expected one that is enabled here: {', '.join(sorted(shapes))}"
-        raise _NotUnderstood(DeadReason.UNKNOWN_PROVIDER, detail)
-    return provider
-
-
-def _request(shape: type[Request], document: Mapping[str, Any]) -> Request:
-    request = read_request(shape, document)
-    if isinstance(request, str):
-        raise _NotUnderstood(DeadReason.INVALID, request)
-    return request
 
 
 def _json_object(body: bytes, where: str) -> dict[str, Any]:
@@ -320,9 +343,7 @@ def _cloud_attributes(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _storable(value: object) -> str | None:
     """Return a text that may travel as an AMQP property, which counts bytes, or None."""
-    if not isinstance(value, str) or not value.strip() or not is_printable(value):
-        return None
-    return value if len(value.encode()) <= MESSAGE_ID_LIMIT else None
+    return value if isinstance(value, str) and is_name(value) else None
 
 
 def _traceparent(value: object) -> str | None:

@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
-from worker.core.messages import DeadReason, Misread
+from worker.core.cancellations import Cancel
+from worker.core.messages import DeadReason, Misread, Understood
 from worker.core.withdrawal import ReasonCode, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
 
-    from worker.core.messages import Understood
     from worker.core.withdrawal import Withdrawal
 
+
+#: How a worker reads a message again.
+Reading: TypeAlias = Understood | Cancel | Misread
 
 #: The reason of a letter that the broker dead-lettered by itself; the detail holds its word.
 BY_THE_BROKER: Final = "broker"
@@ -164,7 +167,7 @@ class Forecaster:
     def __call__(
         self,
         letter: Letter,
-        message: Understood | Misread | None,
+        message: Reading | None,
         known: Known | None,
         *,
         now: datetime,
@@ -172,13 +175,13 @@ class Forecaster:
         """Forecast one letter.
 
         `message` is how a worker will read it, None when its properties cannot be read. `known` is
-        what the ledger says of its id.
+        what the ledger says of its id, where it asks for a withdrawal.
         """
         match letter.asks:
             case None:
                 return _person("it came from a queue that is not the worker's")
             case Asks.CANCELLATION:
-                return _cancellation(letter)
+                return _cancellation(letter, message)
             case Asks.REQUEST:
                 return self._request(letter, message, known, now)
             case _:  # pragma: no cover
@@ -187,12 +190,12 @@ class Forecaster:
     def _request(
         self,
         letter: Letter,
-        message: Understood | Misread | None,
+        message: Reading | None,
         known: Known | None,
         now: datetime,
     ) -> Forecast:
-        if message is None:
-            return _person("its properties cannot be read, a worker would bury it again")
+        if not isinstance(message, Understood | Misread):
+            return _unreadable()
         if known is not None:
             return _known(message, known)
         if letter.reason == DeadReason.MESSAGE_ID_REUSED:
@@ -231,10 +234,18 @@ def _known(message: Understood | Misread, known: Known) -> Forecast:
     return Forecast(Prospect.LOOK_UP, why, provider)
 
 
-def _cancellation(letter: Letter) -> Forecast:
-    if letter.reason in {DeadReason.POISON, BY_THE_BROKER}:
-        return Forecast(Prospect.SEND, "a cancellation: it is tried again")
-    return _person(f"a cancellation, {letter.reason}: a worker would bury it again")
+def _cancellation(letter: Letter, message: Reading | None) -> Forecast:
+    if letter.reason == DeadReason.MESSAGE_ID_REUSED:
+        return _person("its id was used for another cancellation, it needs a new id")
+    if isinstance(message, Misread):
+        return _person(f"a cancellation, {message.reason}: a worker would bury it again")
+    if message is None:
+        return _unreadable()
+    return Forecast(Prospect.SEND, "a cancellation: it is tried again, and has one effect")
+
+
+def _unreadable() -> Forecast:
+    return _person("its properties cannot be read, a worker would bury it again")
 
 
 def _person(why: str) -> Forecast:

@@ -10,23 +10,30 @@ import unicodedata
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 METADATA_LIMIT: Final = 2048
+#: What an AMQP property holds, in bytes.
+NAME_LIMIT: Final = 255
 DESCRIPTION_LIMIT: Final = 500
 #: More digits than any payout has; keeps every amount, and the sum of millions, in 64 bits.
 AMOUNT_DIGITS: Final = 12
+#: The most orders that one request may sell first.
+ORDERS_LIMIT: Final = 10
 _PROBLEMS_TOLD: Final = 5
 _NAME_TOLD: Final = 64
 
 # [0-9] and not \d: \d would admit the digits of every script.
 _AMOUNT = re.compile(rf"(?:0|[1-9][0-9]{{0,{AMOUNT_DIGITS - 1}}})(?:\.[0-9]{{1,2}})?")
+#: Shares are sold in fractions too; more digits than any holding has.
+_QUANTITY = re.compile(r"(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,9})?")
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9./-]{0,31}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 # RFC 3339 alone: what else Python reads (week dates, missing minutes) others read otherwise.
@@ -61,6 +68,45 @@ def _currency(value: object) -> str:
     return value
 
 
+def _positive(what: str) -> Callable[[object], str]:
+    """Make a validator of decimal texts, which are kept as they were written."""
+    expected = (
+        f"{what} as a decimal string greater than zero, of at most 12 digits before and 9 after"
+        ' the point, such as "3"'
+    )
+
+    def positive(value: object) -> str:
+        if not isinstance(value, str) or not _QUANTITY.fullmatch(value) or not Decimal(value):
+            raise _refuse(expected)
+        return value
+
+    return positive
+
+
+def _symbol(value: object) -> str:
+    if not isinstance(value, str) or not _SYMBOL.fullmatch(value):
+        expected = 'a symbol in capital letters, such as "AAPL"'
+        raise _refuse(expected)
+    return value
+
+
+def orders(value: object) -> tuple[object, ...]:
+    """Read a list of 1 to 10 orders; what stands in each is its provider's matter."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not 1 <= len(value) <= ORDERS_LIMIT:
+        expected = f"a list of 1 to {ORDERS_LIMIT} orders"
+        raise _refuse(expected)
+    return tuple(value)
+
+
+def _no_orders(value: object) -> tuple[object, ...]:
+    if value is not None:
+        expected = "to be absent: this provider sells nothing"
+        raise _refuse(expected)
+    return ()
+
+
 def _identifier(value: object) -> str:
     if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
         expected = "an id of 1 to 128 ASCII letters, digits, hyphens and underscores"
@@ -88,6 +134,13 @@ def _description(value: object) -> str | None:
     return value
 
 
+def _short_name(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and is_name(value)):
+        return value
+    expected = f"1 to {NAME_LIMIT} bytes of text without control characters"
+    raise _refuse(expected)
+
+
 def _metadata(value: object) -> dict[str, str]:
     expected = f"a flat map of strings, at most {METADATA_LIMIT} bytes as JSON"
     if not isinstance(value, dict):
@@ -113,14 +166,34 @@ def is_printable(text: str) -> bool:
     return text.isprintable() or not any(unicodedata.category(c) in {"Cc", "Cs"} for c in text)
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text may be an id that travels as an AMQP property, which counts bytes."""
+    return bool(text.strip()) and is_printable(text) and len(text.encode()) <= NAME_LIMIT
+
+
 Amount = Annotated[Decimal, BeforeValidator(_amount)]
 Currency = Annotated[str, BeforeValidator(_currency)]
 Identifier = Annotated[str, BeforeValidator(_identifier)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 Description = Annotated[str | None, BeforeValidator(_description)]
+Quantity = Annotated[str, BeforeValidator(_positive("a quantity"))]
+Price = Annotated[str, BeforeValidator(_positive("a price"))]
+Symbol = Annotated[str, BeforeValidator(_symbol)]
 Metadata = Annotated[dict[str, str], BeforeValidator(_metadata)]
+Name = Annotated[str | None, BeforeValidator(_short_name)]
 #: An option of the contract that a later release carries out. Ignoring it would be worse than a no.
 NotYet = Annotated[None, BeforeValidator(_not_yet)]
+
+
+_Shape = TypeVar("_Shape", bound=BaseModel)
+
+
+class SellOrder(BaseModel):
+    """One order that raises the cash first; each provider adds its own fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    quantity: Quantity
 
 
 class Request(BaseModel, ABC):
@@ -133,8 +206,8 @@ class Request(BaseModel, ABC):
     currency: Currency
     not_after: Moment | None = None
     metadata: Metadata = Field(default_factory=dict, repr=False)
-    sell: NotYet = None
-    wait_for_funds_until: NotYet = None
+    sell: Annotated[tuple[SellOrder, ...], BeforeValidator(_no_orders)] = ()
+    wait_for_funds_until: Moment | None = None
 
     @property
     @abstractmethod
@@ -152,8 +225,8 @@ class Request(BaseModel, ABC):
         """How the money travels, in the provider's word, or None where there is no choice."""
 
 
-def read_request(shape: type[Request], document: Mapping[str, Any]) -> Request | str:
-    """Validate a document against a provider's shape.
+def read_request(shape: type[_Shape], document: Mapping[str, Any]) -> _Shape | str:
+    """Validate a document against a shape, such as a provider's.
 
     Returns the request, or one line that names each wrong field and what was expected of it. The
     line never repeats a value.
@@ -184,6 +257,8 @@ def _expectation(problem: Mapping[str, Any], known: tuple[str, ...]) -> str:
             return str(problem["msg"])
         case "missing":
             return "expected to be present"
+        case "extra_forbidden" if len(problem["loc"]) > 1:
+            return "expected to be absent"
         case "extra_forbidden":
             return f"expected to be absent: the known fields are {', '.join(known)}"
         case "literal_error":

@@ -232,10 +232,12 @@ class Withdrawal:
     @property
     def errand(self) -> Errand:
         """What it is due for."""
+        if self.cancel_wanted:
+            return Errand.ACT
         if self.is_finished:
             return Errand.LOOK_FINISHED
         if self.withdrawal_id is None:
-            return Errand.ACT
+            return Errand.LOOK if self._waits_for_fills else Errand.ACT
         return Errand.LOOK_EXPECTED if self.is_expected else Errand.LOOK
 
     @property
@@ -247,3 +249,8 @@ class Withdrawal:
     def is_at_rest(self) -> bool:
         """Whether nothing more is done by itself: it is finished, or a person must decide."""
         return self.is_finished or self.status is Status.UNRESOLVED
+
+    @property
+    def _waits_for_fills(self) -> bool:
+        is_placed = all(sale.is_open or sale.is_filled for sale in self.sales)
+        return is_placed and any(sale.is_open for sale in self.sales)

@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from worker.flows.ports import LedgerUnavailable, Outgoing, PublishUnconfirmed, PublishUnroutable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from worker.flows.ports import Now
@@ -63,8 +64,40 @@ class Outbox(Protocol):
         ...
 
     async def answer(self, event: Outgoing) -> None:
-        """Send a copy to the request's `reply_to`; returns once confirmed."""
+        """Send a copy to the event's `reply_to`; returns once confirmed."""
         ...
+
+
+class Post:
+    """Sends an event to the exchange, and a copy to everybody who asked for one."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._copies_failed: Counter[tuple[str, str | None, str | None]] = Counter()
+
+    async def send(self, event: Outgoing) -> None:
+        """Send one event; returns once all of it is confirmed.
+
+        Raises PublishUnconfirmed: then it has to be sent again, and the exchange gets a repeat.
+        """
+        await self._outbox.announce(event)
+        for copy in _copies(event):
+            await self._answer(copy)
+
+    async def _answer(self, copy: Outgoing) -> None:
+        one = copy.event_id, copy.reply_to, copy.correlation_id
+        try:
+            await self._outbox.answer(copy)
+        except PublishUnroutable:
+            # The asker has gone and its queue with it; the exchange has the event all the same.
+            _log.info("reply queue is gone", extra={"type": copy.type})
+        except PublishUnconfirmed:
+            self._copies_failed[one] += 1
+            if self._copies_failed[one] < _COPY_TRIES:
+                raise
+            # A full queue, say. The exchange must not be flooded with repeats because of it.
+            _log.warning("reply queue refuses", extra={"type": copy.type})
+        self._copies_failed.pop(one, None)
 
 
 class Announce:
@@ -85,7 +118,7 @@ class Announce:
         pause_seconds: float = _PAUSE_SECONDS,
     ) -> None:
         self._ledger = ledger
-        self._outbox = outbox
+        self._post = Post(outbox)
         self._now = now
         self._counted = counted
         self._beat = beat
@@ -93,7 +126,6 @@ class Announce:
         self._rows: dict[int, None] = {}
         # Rows that failed, and when they are to be tried again by the event loop's clock.
         self._aside: dict[int, float] = {}
-        self._copies_failed: Counter[str] = Counter()
         self._woken = asyncio.Event()
         self._stopping = False
 
@@ -194,9 +226,7 @@ class Announce:
             # Each may take its time, and there may be many.
             self._beat()
             try:
-                await self._outbox.announce(event)
-                if event.reply_to is not None:
-                    await self._answer(event)
+                await self._post.send(event)
             except PublishUnconfirmed:
                 # The ones behind it must wait: order is part of what we promise.
                 break
@@ -208,19 +238,18 @@ class Announce:
             self._counted(event.type)
         return confirmed
 
-    async def _answer(self, event: Outgoing) -> None:
-        try:
-            await self._outbox.answer(event)
-        except PublishUnroutable:
-            # The asker has gone and its queue with it; the exchange has the event all the same.
-            _log.info("reply queue is gone", extra={"type": event.type})
-        except PublishUnconfirmed:
-            self._copies_failed[event.event_id] += 1
-            if self._copies_failed[event.event_id] < _COPY_TRIES:
-                raise
-            # A full queue, say. The exchange must not be flooded with repeats because of it.
-            _log.warning("reply queue refuses", extra={"type": event.type})
-        self._copies_failed.pop(event.event_id, None)
+
+def _copies(event: Outgoing) -> Iterator[Outgoing]:
+    """Yield the event once for each queue that gets it besides the exchange."""
+    if event.reply_to is not None:
+        yield event
+    for copy in event.copies:
+        yield replace(
+            event,
+            reply_to=copy.reply_to,
+            correlation_id=copy.correlation_id,
+            traceparent=copy.traceparent,
+        )
 
 
 def _is_recent(swept_at: datetime, now: datetime) -> bool:

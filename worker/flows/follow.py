@@ -7,23 +7,42 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections import defaultdict
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Protocol, assert_never
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
 
-from worker.core.answers import Answer, Attempt, Denied, Reported
-from worker.core.decide import Decision, Step, decide_look, expire, intend, next_step
-from worker.flows.ports import LedgerUnavailable, Recorder, StepRefused
+from worker.core.answers import Attempt
+from worker.core.decide import (
+    Decision,
+    Step,
+    abandon,
+    answer_cancellation,
+    decide_wallet,
+    expire,
+    intend,
+    next_step,
+    wait_until_forgotten,
+)
+from worker.core.withdrawal import Errand, Status
+from worker.flows.commit import commit
+from worker.flows.ports import Lane, LedgerUnavailable, Recorder, StepRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+    from decimal import Decimal
 
     from worker.core.decide import Held
     from worker.core.schedule import Patience
+    from worker.core.withdrawal import Withdrawal
+    from worker.flows.cancel import Cancelling
     from worker.flows.in_hand import InHand
+    from worker.flows.look import Looking
     from worker.flows.ports import Announcer, Now, Observer
     from worker.flows.resolve import Resolution
+    from worker.flows.sell import Selling
     from worker.flows.submit import Submission
 
 _log = logging.getLogger(__name__)
@@ -32,13 +51,17 @@ _log = logging.getLogger(__name__)
 TICK: Final = timedelta(milliseconds=500)
 #: A withdrawal that set off a bug, or whose provider is not enabled, is left alone for so long.
 _LEFT_ALONE: Final = timedelta(minutes=1)
+#: When the list of a party is read anyway, those that are due so soon are seen as well.
+_BESIDE_AHEAD: Final = timedelta(minutes=10)
+#: So many withdrawals are looked at together at the most.
+_BESIDE_MAX: Final = 200
 
 
-class Looker(Protocol):
-    """Reads one withdrawal at the provider."""
+class Purse(Protocol):
+    """Tells what is in a wallet."""
 
-    async def look(self, party_id: str, withdrawal_id: str) -> Answer:
-        """Read it; silence is an answer too."""
+    async def available(self, party_id: str, currency: str) -> Decimal | None:
+        """Return the most that may be withdrawn, None when that could not be read."""
         ...
 
 
@@ -46,28 +69,47 @@ class DueLedger(Recorder, Protocol):
     """Gives out what is due."""
 
     async def claim_due(
-        self, limit: int, *, busy: Collection[str], shunned: Collection[str] = ()
+        self,
+        limit: int,
+        *,
+        busy: Collection[str],
+        shunned: Collection[str] = (),
+        lanes: Collection[Lane] = frozenset(Lane),
     ) -> list[Held]:
         """Take over what is due and free, but nothing of the shunned providers."""
+        ...
+
+    async def claim_beside(
+        self,
+        limit: int,
+        parties: Collection[tuple[str, str]],
+        *,
+        ahead: timedelta,
+        busy: Collection[str],
+    ) -> list[Held]:
+        """Take over what is to be looked at soon, of these parties alone."""
         ...
 
 
 class Follow:
     """Follows withdrawals; `run` it as a task.
 
-    At most `concurrency` steps are in work at once. `may_call` tells whether providers may be
-    called at this moment, `beat` is called while the loop is alive, `denied` is told the provider
-    whose credentials were refused. Of a provider that is `out` nothing is taken up, and of one that
-    is on `trial` one step at a time.
+    At most `concurrency` steps are in work at once. Several of these may run beside each other,
+    each on `lanes` of its own. `may_call` tells whether providers may be called at this moment,
+    `beat` is called while the loop is alive. Of a provider that is `out` nothing is taken up, and
+    of one that is on `trial` one step at a time.
     """
 
     def __init__(
         self,
         *,
-        providers: Mapping[str, Looker],
+        providers: Mapping[str, Purse],
         ledger: DueLedger,
         submission: Submission,
         resolution: Resolution,
+        looking: Looking,
+        cancelling: Cancelling,
+        selling: Selling,
         announcer: Announcer,
         observer: Observer,
         in_hand: InHand,
@@ -76,27 +118,30 @@ class Follow:
         concurrency: int,
         chance: Callable[[], float],
         may_call: Callable[[], bool],
-        denied: Callable[[str], None],
         beat: Callable[[], None],
         out: Callable[[], frozenset[str]] = frozenset,
         trial: Callable[[], frozenset[str]] = frozenset,
+        lanes: frozenset[Lane] = frozenset(Lane),
     ) -> None:
         self._providers = providers
         self._ledger = ledger
         self._submission = submission
         self._resolution = resolution
+        self._looking = looking
+        self._cancelling = cancelling
+        self._selling = selling
+        self._commit = partial(commit, ledger=ledger, observer=observer, announcer=announcer)
         self._announcer = announcer
-        self._observer = observer
         self._in_hand = in_hand
         self._now = now
         self._patience = patience
         self._concurrency = concurrency
         self._chance = chance
         self._may_call = may_call
-        self._denied = denied
         self._beat = beat
         self._out = out
         self._trial = trial
+        self._lanes = lanes
         self._tried: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -130,7 +175,7 @@ class Follow:
             self._beat()
             free = self._concurrency - len(self._tasks)
             begun = await self._take_up(free) if free and self._may_call() else 0
-            if begun and begun == free:
+            if begun and begun >= free:
                 # There is probably more: go on as soon as there is room.
                 await asyncio.wait(
                     self._tasks,
@@ -148,41 +193,56 @@ class Follow:
         except LedgerUnavailable as error:
             _log.warning("nothing taken up", extra={"error": str(error)})
             return 0
-        for held in due:
-            task = asyncio.create_task(self._step(held), name="step")
+        for group in _together(due):
+            task = asyncio.create_task(self._step(group), name="step")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        # Each task holds its withdrawal before it first waits: let all begin before the next claim.
+        # Each task holds what it works on before it first waits: all begin before the next claim.
         await asyncio.sleep(0)
         return len(due)
 
     async def _claim(self, limit: int) -> list[Held]:
         out, trial = self._out(), self._trial()
-        due = await self._ledger.claim_due(limit, busy=self._in_hand.ids, shunned=out | trial)
+        claim = partial(self._ledger.claim_due, busy=self._in_hand.ids, lanes=self._lanes)
+        due = await claim(limit, shunned=out | trial)
         room = limit - len(due)
         for provider in sorted(trial - self._tried)[:room]:
-            others = self._providers.keys() - {provider}
-            due += await self._ledger.claim_due(1, busy=self._in_hand.ids, shunned=others)
-        return due
+            due += await claim(1, shunned=self._providers.keys() - {provider})
+        return due + await self._claim_beside(due)
 
-    async def _step(self, held: Held) -> None:
-        provider = held.withdrawal.order.provider or ""
+    async def _claim_beside(self, due: Sequence[Held]) -> list[Held]:
+        """Take over what the same reads of the list will tell of."""
+        parties = {_party(held) for held in due if _is_look(held)}
+        if not parties:
+            return []
+        busy = self._in_hand.ids | {held.withdrawal.order.message_id for held in due}
+        return await self._ledger.claim_beside(_BESIDE_MAX, parties, ahead=_BESIDE_AHEAD, busy=busy)
+
+    async def _step(self, group: Sequence[Held]) -> None:
+        provider = group[0].withdrawal.order.provider or ""
         self._tried.add(provider)
         try:
-            await self._safe_step(held)
+            with ExitStack() as hands:
+                for held in group:
+                    hands.enter_context(self._in_hand.holding(held.withdrawal.order.message_id))
+                if len(group) > 1 and provider in self._providers:
+                    await self._safely(self._looking.run_together(group), group)
+                else:
+                    for held in group:
+                        await self._safely(self.take_step(held), [held])
         finally:
             self._tried.discard(provider)
 
-    async def _safe_step(self, held: Held) -> None:
-        with self._in_hand.holding(held.withdrawal.order.message_id):
-            try:
-                await self.take_step(held)
-            except LedgerUnavailable as error:
-                # Still ours and still due: it is taken up again.
-                _log.warning("step not recorded", extra={**_who(held), "error": str(error)})
-            except Exception:  # noqa: BLE001
-                # A bug that one withdrawal sets off must not stop the others.
-                _log.exception("step failed", extra=_who(held))
+    async def _safely(self, work: Awaitable[None], group: Sequence[Held]) -> None:
+        try:
+            await work
+        except LedgerUnavailable as error:
+            # Still ours and still due: it is taken up again.
+            _log.warning("step not recorded", extra={**_who(group[0]), "error": str(error)})
+        except Exception:  # noqa: BLE001
+            # A bug that one withdrawal sets off must not stop the others.
+            _log.exception("step failed", extra=_who(group[0]))
+            for held in group:
                 await self._leave_alone(held)
 
     async def take_step(self, held: Held) -> None:
@@ -200,18 +260,35 @@ class Follow:
             case Step.CREATE:
                 await self._create(held)
             case Step.LOOK:
-                await self._look(held)
+                await self._looking.run(held)
             case Step.LOOKUP:
                 await self._resolution.run(held)
+            case Step.CANCEL:
+                await self._cancelling.run(held)
+            case Step.SELL:
+                await self._selling.run(held)
+            case step:
+                await self._commit(held, self._decision(step, withdrawal))
+
+    def _decision(self, step: Step, withdrawal: Withdrawal) -> Decision:
+        """Say what follows where nobody has to be asked."""
+        now = self._now()
+        match step:
             case Step.EXPIRE:
-                await self._commit(held, expire(withdrawal, now=self._now()))
-            case Step.REST:
-                await self._commit(held, Decision(replace(withdrawal, due_at=None)))
-            case step:  # pragma: no cover
-                assert_never(step)
+                return expire(withdrawal, now=now)
+            case Step.WAIT:
+                return wait_until_forgotten(withdrawal, now=now, patience=self._patience)
+            case Step.ABANDON:
+                return abandon(withdrawal, now=now)
+            case Step.ANSWER:
+                return answer_cancellation(withdrawal, now=now)
+            case _:
+                return Decision(replace(withdrawal, due_at=None))
 
     async def _create(self, held: Held) -> None:
-        intent = intend(held.withdrawal, now=self._now())
+        if await self._has_to_wait(held):
+            return
+        intent = intend(held.withdrawal, now=self._now(), patience=self._patience)
         attempt = Attempt(number=intent.withdrawal.attempts, started_at=self._now())
         intended = await self._ledger.record(held, intent, (attempt,), keep=True)
         if intended is None:
@@ -226,34 +303,24 @@ class Follow:
             await self._leave_alone(intended)
             raise
 
-    async def _look(self, held: Held) -> None:
-        order = held.withdrawal.order
-        provider = order.provider or ""
-        answer = await self._providers[provider].look(
-            order.party_id or "", held.withdrawal.withdrawal_id or ""
-        )
-        if isinstance(answer, Denied):
-            self._denied(provider)
-        if isinstance(answer, Reported) and answer.status is None:
-            self._observer.unknown_status(provider)
-        decision = decide_look(
-            held.withdrawal,
-            answer,
+    async def _has_to_wait(self, held: Held) -> bool:
+        """Save a call for funds that is sure to fail, as far as a wallet can tell."""
+        withdrawal = held.withdrawal
+        if withdrawal.status is not Status.AWAITING_FUNDS or withdrawal.in_doubt:
+            return False
+        order = withdrawal.order
+        purse = self._providers[order.provider or ""]
+        decision = decide_wallet(
+            withdrawal,
+            await purse.available(order.party_id or "", order.currency or ""),
             now=self._now(),
             patience=self._patience,
             chance=self._chance(),
         )
+        if decision is None:
+            return False
         await self._commit(held, decision)
-
-    async def _commit(self, held: Held, decision: Decision) -> None:
-        recorded = await self._ledger.record(held, decision)
-        if recorded is None:
-            _log.warning("outcome was recorded by another", extra=_who(held))
-            return
-        for change in decision.changes:
-            self._observer.changed(recorded.withdrawal, change)
-        if decision.changes:
-            self._announcer.told(recorded.row)
+        return True
 
     async def _leave_alone(self, held: Held) -> None:
         later = replace(held.withdrawal, due_at=self._now() + _LEFT_ALONE)
@@ -263,3 +330,22 @@ class Follow:
 
 def _who(held: Held) -> dict[str, str]:
     return {"message_id": held.withdrawal.order.message_id}
+
+
+def _together(due: Iterable[Held]) -> Iterable[Sequence[Held]]:
+    """Put the looks at withdrawals of one party together; everything else stays alone."""
+    groups: defaultdict[object, list[Held]] = defaultdict(list)
+    for held in due:
+        groups[_party(held) if _is_look(held) else held.row].append(held)
+    return groups.values()
+
+
+def _is_look(held: Held) -> bool:
+    withdrawal = held.withdrawal
+    is_open = withdrawal.withdrawal_id is not None and not withdrawal.is_at_rest
+    return is_open and withdrawal.errand is not Errand.ACT
+
+
+def _party(held: Held) -> tuple[str, str]:
+    order = held.withdrawal.order
+    return order.provider or "", order.party_id or ""

@@ -7,13 +7,15 @@ is done the message has served its purpose: whatever happens later, the ledger t
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from worker.core.answers import Attempt
 from worker.core.burials import identity
-from worker.core.decide import refuse_at_the_door, take_in
+from worker.core.decide import abandon, refuse_at_the_door, take_in
 from worker.core.messages import DeadReason, Envelope, Misread, Understood, read
 from worker.core.withdrawal import Order, Reason, ReasonCode, Withdrawal, idempotency_key
+from worker.flows.commit import commit
 from worker.flows.ports import LedgerUnavailable, StepRefused
 from worker.flows.settlement import ACCEPT, Bury, Return, Settlement
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from worker.core.decide import Decision, Held
     from worker.core.requests import Request
+    from worker.core.sale import Sale
     from worker.flows.in_hand import InHand
     from worker.flows.ports import Announcer, Now, Observer, Shelf
     from worker.flows.submit import Submission
@@ -43,6 +46,10 @@ class Composer(Protocol):
 
     def compose(self, request: Request, idempotency_key: str) -> bytes:
         """Write the exact create body."""
+        ...
+
+    def compose_sales(self, request: Request, message_id: str) -> tuple[Sale, ...]:
+        """Write the exact body of each order that raises the cash first."""
         ...
 
 
@@ -107,14 +114,18 @@ class Intake:
     async def _accept(self, message: Understood, mark: Mark) -> Settlement:
         with self._in_hand.holding(message.message_id):
             now = self._now()
-            withdrawal = Withdrawal(order=self._order(message), changed_at=now)
+            sales = self._providers[message.provider].compose_sales(
+                message.request, message.message_id
+            )
+            withdrawal = Withdrawal(order=self._order(message), changed_at=now, sales=sales)
             not_after = message.request.not_after
             made: tuple[Attempt, ...] = ()
             if not_after is not None and now > not_after:
                 decision = refuse_at_the_door(withdrawal, Reason(ReasonCode.EXPIRED), now=now)
             else:
                 decision = take_in(withdrawal, now=now)
-                made = (Attempt(number=1, started_at=now),)
+                # Cash that is to be raised first is raised when it is due: at once.
+                made = () if sales else (Attempt(number=1, started_at=now),)
             try:
                 taken = await self._ledger.take(decision, message.fingerprint, made)
             except StepRefused:
@@ -124,10 +135,26 @@ class Intake:
             if taken.is_new:
                 self._observer.request(message.provider, "taken")
                 self._told(taken.held, decision)
-                if not taken.held.withdrawal.is_finished:
+                if taken.held.withdrawal.cancel_wanted:
+                    await self._abandon(taken.held)
+                elif taken.held.withdrawal.in_doubt:
                     await self._submit(taken.held)
                 return ACCEPT
         return self._known(taken.held, same=taken.same)
+
+    async def _abandon(self, held: Held) -> None:
+        """End a request whose cancellation was here before it; its intended call never left."""
+        if held.withdrawal.is_finished:
+            # Invalid or too late: the due step answers the cancellation.
+            return
+        clear = replace(held.withdrawal, in_doubt=False, first_attempt_at=None)
+        await commit(
+            held,
+            abandon(clear, now=self._now()),
+            ledger=self._ledger,
+            observer=self._observer,
+            announcer=self._announcer,
+        )
 
     async def _submit(self, held: Held) -> None:
         try:
@@ -197,6 +224,7 @@ class Intake:
             reply_to=message.context.reply_to,
             traceparent=message.context.traceparent,
             not_after=request.not_after,
+            wait_for_funds_until=request.wait_for_funds_until,
             taken_at=self._now(),
         )
 

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from worker.core.answers import Answer, EntryAnswer, ListAnswer, Throttled, Unclear
+from worker.core.sale import OrderAnswer, OrdersAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,7 +35,7 @@ SUBJECTS_NEEDED: Final = 3
 PROBE_LIMIT: Final = timedelta(seconds=10)
 _IDLE: Final = timedelta(seconds=5)
 
-_A = TypeVar("_A", bound=Answer | EntryAnswer | ListAnswer)
+_A = TypeVar("_A", bound=Answer | EntryAnswer | ListAnswer | OrderAnswer | OrdersAnswer)
 
 
 class State(StrEnum):

@@ -5,6 +5,7 @@ Interfaces only. A flow's own interface stands with the flow."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -32,11 +33,31 @@ class PublishUnroutable(Exception):  # noqa: N818
     """No queue is bound for the message, and it must reach one."""
 
 
+class Lane(IntEnum):
+    """What is taken up apart from each other, so that a mass of looks holds nothing up."""
+
+    URGENT = 0
+    LOOKS = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A queue that an event goes to besides, since it answers a message that named that queue.
+
+    The copy carries the correlation id and the trace of that message.
+    """
+
+    reply_to: str
+    correlation_id: str
+    traceparent: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
     """An event that is committed and that the broker has not confirmed yet.
 
-    `row` is the withdrawal's row in the ledger; the rest is what its publication needs.
+    `row` is the withdrawal's row in the ledger; the rest is what its publication needs. `copies`
+    are for those whose cancellation it answers.
     """
 
     row: int
@@ -49,6 +70,7 @@ class Outgoing:
     correlation_id: str | None
     reply_to: str | None
     traceparent: str | None
+    copies: tuple[Copy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +130,7 @@ class TakenOrKnown(Protocol):
         ...
 
 
-class Shelf(Protocol):
+class Shelf(Recorder, Protocol):
     """Writes a request down for the first time."""
 
     async def take(

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from worker.core.burials import identity
-from worker.core.replay import Forecaster, Letter, Plan, Planned, Prospect
+from worker.core.replay import Asks, Forecaster, Letter, Plan, Planned, Prospect
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
 
-    from worker.core.messages import Envelope, Misread, Understood
-    from worker.core.replay import Known, Selection
+    from worker.core.messages import Envelope
+    from worker.core.replay import Known, Reading, Selection
     from worker.flows.ports import Now
 
 #: So many letters are looked up in the ledger at once.
@@ -99,7 +99,7 @@ async def plan(
     *,
     selection: Selection,
     force: bool,
-    understand: Callable[[Envelope], Understood | Misread],
+    understand: Callable[[Letter, Envelope], Reading],
     now: Now,
 ) -> Plan:
     """Read every letter, forecast those that are meant, and put all of them back.
@@ -109,13 +109,13 @@ async def plan(
     """
     forecaster = Forecaster()
     planned: list[Planned] = []
-    batch: list[tuple[Letter, Understood | Misread | None]] = []
+    batch: list[tuple[Letter, Reading | None]] = []
 
     async def forecast_batch() -> None:
-        ids = {m.context.message_id for _, m in batch if m is not None} - {None}
+        ids = {_requested(*one) for one in batch} - {None}
         known = await registry.known([one for one in ids if one is not None])
         for letter, message in batch:
-            found = None if message is None else known.get(message.context.message_id or "")
+            found = known.get(_requested(letter, message) or "")
             forecast = forecaster(letter, message, found, now=now())
             goes = forecast.prospect is not Prospect.PERSON or (force and selection.names(letter))
             planned.append(Planned(letter, forecast, goes))
@@ -124,7 +124,8 @@ async def plan(
     while (grave := await graveyard.next()) is not None:
         if selection.takes(grave.letter, now=now()):
             envelope = grave.envelope()
-            batch.append((grave.letter, None if envelope is None else understand(envelope)))
+            read = None if envelope is None else understand(grave.letter, envelope)
+            batch.append((grave.letter, read))
         if len(batch) == _BATCH:
             await forecast_batch()
     if batch:
@@ -154,7 +155,7 @@ async def replay(
             continue
         waiting[grave.letter.id] -= 1
         await turn()
-        if books is not None:
+        if books is not None and _is_in_the_books(grave):
             await books.dead_letter_left(_identity(grave), "replayed")
         if await grave.resend():
             await grave.remove()
@@ -184,12 +185,24 @@ async def drop(
             continue
         waiting[grave.letter.id] -= 1
         keep(grave)
-        if books is not None:
+        if books is not None and _is_in_the_books(grave):
             await books.dead_letter_left(_identity(grave), "dropped")
         await grave.remove()
         dropped += 1
     await graveyard.put_back()
     return dropped
+
+
+def _requested(letter: Letter, message: Reading | None) -> str | None:
+    """Return the id under which the ledger may know a letter as a request."""
+    if message is None or letter.asks is Asks.CANCELLATION:
+        return None
+    return message.context.message_id
+
+
+def _is_in_the_books(grave: Grave) -> bool:
+    # They count requests, and a cancellation is none.
+    return grave.letter.asks is not Asks.CANCELLATION
 
 
 def _identity(grave: Grave) -> bytes:

@@ -5,12 +5,14 @@ Nothing is created here. What was found, and that nothing was, is decided in the
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from worker.core.answers import Denied, ListAnswer, Listed
 from worker.core.decide import Cause, Decision, Held, decide_lookup, park
 from worker.core.lookup import Candidates, candidates, days_to_read
 from worker.core.withdrawal import Reason, ReasonCode
+from worker.flows.commit import commit
 from worker.flows.ports import Recorder, StepRefused
 
 if TYPE_CHECKING:
@@ -58,8 +60,7 @@ class Resolution:
     ) -> None:
         self._providers = providers
         self._ledger = ledger
-        self._announcer = announcer
-        self._observer = observer
+        self._write = partial(commit, ledger=ledger, observer=observer, announcer=announcer)
         self._now = now
         self._patience = patience
         self._chance = chance
@@ -99,15 +100,9 @@ class Resolution:
 
     async def _commit(self, held: Held, decision: Decision) -> None:
         try:
-            recorded = await self._ledger.record(held, decision)
+            await self._write(held, decision)
         except StepRefused:
             # Another row took the same one in this very moment.
             reason = Reason(ReasonCode.SEVERAL_CANDIDATES)
-            decision = park(held.withdrawal, reason, cause=Cause.LOOKUP, now=self._now())
-            recorded = await self._ledger.record(held, decision)
-        if recorded is None:
-            return
-        for change in decision.changes:
-            self._observer.changed(recorded.withdrawal, change)
-        if decision.changes:
-            self._announcer.told(recorded.row)
+            parked = park(held.withdrawal, reason, cause=Cause.LOOKUP, now=self._now())
+            await self._write(held, parked)

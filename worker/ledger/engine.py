@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy.engine.interfaces import IsolationLevel
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 _T = TypeVar("_T")
@@ -103,6 +104,19 @@ def open_database(
     return _InLoop(_postgresql(target, connections=connections, seconds=statement_seconds))
 
 
+def open_aside(url: str, *, statement_seconds: float = STATEMENT_SECONDS) -> Database | None:
+    """Open it for single statements beside the writer, each a transaction of its own.
+
+    None on SQLite: every commit holds the file's only lock, so that nothing is gained.
+    """
+    target = address(url)
+    if target.drivername == _DRIVERS["sqlite"]:
+        return None
+    return _InLoop(
+        _postgresql(target, connections=1, seconds=statement_seconds, isolation_level="AUTOCOMMIT")
+    )
+
+
 @contextmanager
 def sole_worker(url: str) -> Iterator[None]:
     """Hold the SQLite file for this worker alone; nothing to hold on PostgreSQL.
@@ -179,7 +193,13 @@ def _sqlite(target: URL, *, writer: bool, connections: int, seconds: float) -> E
     return engine
 
 
-def _postgresql(target: URL, *, connections: int, seconds: float) -> AsyncEngine:
+def _postgresql(
+    target: URL,
+    *,
+    connections: int,
+    seconds: float,
+    isolation_level: IsolationLevel = "READ COMMITTED",
+) -> AsyncEngine:
     engine = create_async_engine(
         target.set(query={}),
         pool_size=connections,
@@ -187,6 +207,7 @@ def _postgresql(target: URL, *, connections: int, seconds: float) -> AsyncEngine
         pool_timeout=seconds,
         pool_pre_ping=False,
         hide_parameters=True,
+        isolation_level=isolation_level,
         connect_args={
             # The driver's own reading of options understands those of libpq, such as sslmode.
             "dsn": f"postgresql://?{urlencode(target.query, doseq=True)}",

@@ -6,18 +6,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, select, text
+from sqlalchemy import and_, func, literal_column, select
 
 from worker.core.replay import Known
 from worker.core.withdrawal import TERMINAL, Status
-from worker.flows.ports import OpenCount, Outgoing
+from worker.flows.ports import Copy, OpenCount, Outgoing
 from worker.ledger import rows
-from worker.ledger.schema import attempts, events, replicas, suspects, transitions, withdrawals
+from worker.ledger.cancellations import of as asked_to_cancel
+from worker.ledger.schema import (
+    attempts,
+    cancellations,
+    events,
+    replicas,
+    suspects,
+    transitions,
+    withdrawals,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Column, ColumnElement, Connection, RowMapping
@@ -25,13 +36,16 @@ if TYPE_CHECKING:
     from worker.core.decide import Held
     from worker.core.withdrawal import Withdrawal
 
-_NOW: Final = {
+#: The database's clock at this very moment, in whole microseconds since 1970.
+NOW: Final[Mapping[str, ColumnElement[int]]] = {
     # SQLite's time has milliseconds; rounded to them, the fraction of a day is exact again.
-    "sqlite": text(
-        "SELECT CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
+    "sqlite": literal_column(
+        "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
     ),
-    "postgresql": text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"),
+    "postgresql": literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"),
 }
+_NOW: Final = {name: select(now) for name, now in NOW.items()}
+_OF_A_COPY: Final = ("message_id", "reply_to", "correlation_id", "traceparent")
 #: Provider texts and bodies may hold personal data.
 _HIDDEN: Final = frozenset({"provider_text", "body", "withdrawal", "hash"})
 
@@ -57,14 +71,15 @@ class Wanted:
 class History:
     """All that the ledger knows of one request, for people and `show`.
 
-    `attempts`, `transitions` and `events` are plain rows by column name; provider texts and bodies
-    are left out, since they may hold personal data.
+    `attempts`, `transitions`, `events` and `cancellations` are plain rows by column name; provider
+    texts and bodies are left out, since they may hold personal data.
     """
 
     held: Held
     attempts: tuple[Mapping[str, Any], ...]
     transitions: tuple[Mapping[str, Any], ...]
     events: tuple[Mapping[str, Any], ...]
+    cancellations: tuple[Mapping[str, Any], ...]
 
 
 def database_time(connection: Connection) -> datetime:
@@ -86,26 +101,50 @@ def unannounced(connection: Connection, of: Collection[int]) -> list[Outgoing]:
             withdrawals.c.correlation_id,
             withdrawals.c.reply_to,
             withdrawals.c.traceparent,
+            *(cancellations.c[name].label(f"cancel_{name}") for name in _OF_A_COPY),
         )
         .join(withdrawals, withdrawals.c.id == events.c.withdrawal)
-        .where(events.c.withdrawal.in_(sorted(of)), events.c.published_at.is_(None))
-        .order_by(events.c.withdrawal, events.c.sequence)
-    )
-    return [
-        Outgoing(
-            row=row.withdrawal,
-            sequence=row.sequence,
-            event_id=row.event_id,
-            type=row.type,
-            body=row.body,
-            created_at=rows.at(row.created_at),
-            message_id=row.message_id,
-            correlation_id=row.correlation_id,
-            reply_to=row.reply_to,
-            traceparent=row.traceparent,
+        # A row for each cancellation that it answers, and one where it answers none.
+        .outerjoin(
+            cancellations,
+            and_(
+                cancellations.c.withdrawal == events.c.withdrawal,
+                cancellations.c.answer == events.c.sequence,
+                cancellations.c.reply_to.is_not(None),
+            ),
         )
-        for row in connection.execute(statement)
-    ]
+        .where(events.c.withdrawal.in_(sorted(of)), events.c.published_at.is_(None))
+        .order_by(events.c.withdrawal, events.c.sequence, cancellations.c.message_id)
+    )
+    found: Iterable[Any] = connection.execute(statement)
+    of_an_event = groupby(found, key=attrgetter("withdrawal", "sequence"))
+    return [_outgoing(tuple(alike)) for _, alike in of_an_event]
+
+
+def _outgoing(alike: Sequence[Any]) -> Outgoing:
+    """Read one event, which comes once for each cancellation that it answers."""
+    row = alike[0]
+    return Outgoing(
+        row=row.withdrawal,
+        sequence=row.sequence,
+        event_id=row.event_id,
+        type=row.type,
+        body=row.body,
+        created_at=rows.at(row.created_at),
+        message_id=row.message_id,
+        correlation_id=row.correlation_id,
+        reply_to=row.reply_to,
+        traceparent=row.traceparent,
+        copies=tuple(
+            Copy(
+                reply_to=one.cancel_reply_to,
+                correlation_id=one.cancel_correlation_id or one.cancel_message_id,
+                traceparent=one.cancel_traceparent,
+            )
+            for one in alike
+            if one.cancel_reply_to is not None
+        ),
+    )
 
 
 def rows_unannounced(connection: Connection, *, before: datetime, limit: int) -> list[int]:
@@ -177,7 +216,7 @@ def wanted(connection: Connection, which: Wanted, *, limit: int) -> list[Withdra
         )
         found += connection.execute(statement).mappings()
     if finished := statuses & TERMINAL:
-        first = 1 if which.since is None else _first_since(connection, which.since)
+        first = 1 if which.since is None else first_since(connection, which.since)
         statement = (
             select(withdrawals)
             .where(
@@ -205,6 +244,7 @@ def history(connection: Connection, message_id: str) -> History | None:
         _of(connection, row["id"], attempts.c.number),
         _of(connection, row["id"], transitions.c.sequence),
         _of(connection, row["id"], events.c.sequence),
+        asked_to_cancel(connection, row["id"]),
     )
 
 
@@ -239,7 +279,7 @@ def _fits(which: Wanted) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _first_since(connection: Connection, since: datetime) -> int:
+def first_since(connection: Connection, since: datetime) -> int:
     """Return the first row that can have been taken in since then, by halving."""
     earliest = rows.micros(since - _OUT_OF_ORDER) or 0
     low, high = 1, (connection.execute(select(func.max(withdrawals.c.id))).scalar() or 0) + 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from worker.core.decide import Held
 from worker.core.events import event
 from worker.core.withdrawal import Errand, Order, Reason, ReasonCode, Status, Withdrawal
+from worker.ledger import sales
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,11 @@ def minor(amount: Decimal | None) -> int | None:
     if hundredths != int(hundredths):
         raise ValueError("an amount with more than two decimals cannot be stored")
     return int(hundredths)
+
+
+def amount(stored: int | None) -> Decimal | None:
+    """Return the amount of whole hundredths, or None for None."""
+    return None if stored is None else stored * _HUNDREDTH
 
 
 def order_row(order: Order, fingerprint: bytes) -> Row:
@@ -96,6 +102,7 @@ def state_row(withdrawal: Withdrawal) -> Row:
         "finished_at": micros(withdrawal.changed_at) if withdrawal.is_finished else None,
         "due_at": micros(withdrawal.due_at),
         "errand": withdrawal.errand.value,
+        "sales": sales.written(withdrawal.sales),
     }
 
 
@@ -120,10 +127,11 @@ def held(row: Mapping[Any, Any]) -> Held:
         looks=row["looks"],
         changed_at=at(row["changed_at"]),
         due_at=moment(row["due_at"]),
+        sales=sales.read(row["sales"]),
         is_expected=row["errand"] == Errand.LOOK_EXPECTED,
         cancel_wanted=row["cancel_wanted"],
     )
-    return Held(row["id"], row["version"], withdrawal)
+    return Held(row["id"], row["version"], withdrawal, woken_at=moment(row["woken_at"]))
 
 
 def transition_row(row: int, change: Change) -> Row:
@@ -180,7 +188,7 @@ def _order(row: Mapping[Any, Any]) -> Order:
         idempotency_key=row["idempotency_key"],
         provider=row["provider"],
         party_id=row["party_id"],
-        amount=None if row["amount_minor"] is None else row["amount_minor"] * _HUNDREDTH,
+        amount=amount(row["amount_minor"]),
         currency=row["currency"],
         method=row["method"],
         target_id=row["target_id"],

@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    text,
 )
 
 metadata: Final = MetaData()
@@ -103,6 +104,21 @@ Index(
     postgresql_where=withdrawals.c.due_at.is_not(None),
 )
 Index(
+    "ix_withdrawals_party",
+    withdrawals.c.provider,
+    withdrawals.c.party_id,
+    withdrawals.c.due_at,
+    sqlite_where=withdrawals.c.due_at.is_not(None),
+    postgresql_where=withdrawals.c.due_at.is_not(None),
+)
+#: What reconciliation goes by. Its columns never change, so it costs each request one entry.
+Index(
+    "ix_withdrawals_party_taken",
+    withdrawals.c.provider,
+    withdrawals.c.party_id,
+    withdrawals.c.taken_at,
+)
+Index(
     "ix_withdrawals_woken",
     withdrawals.c.woken_at,
     sqlite_where=withdrawals.c.woken_at.is_not(None),
@@ -177,6 +193,72 @@ attempts: Final = Table(
     sqlite_with_rowid=False,
 )
 
+#: The provider's ids of orders that raise cash, and for which withdrawal each does.
+sale_orders: Final = Table(
+    "sale_orders",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("withdrawal", _ROW, ForeignKey("withdrawals.id"), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Webhook deliveries that woke a withdrawal: what tells one from its repeats, and nothing of what
+#: it said but the kind of event and whose id it named.
+webhooks: Final = Table(
+    "webhooks",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("event", Text),
+    Column("resource_id", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+Index("ix_webhooks_received_at", webhooks.c.received_at)
+
+#: Cancel messages, each with what it names and the withdrawal that it is for, once that is known.
+#: `answer` is the sequence of that withdrawal's event which answers it. One whose withdrawal has
+#: not come by `waits_until` is settled as unknown, and `published_at` is when that was confirmed.
+cancellations: Final = Table(
+    "cancellations",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("request_message_id", Text),
+    Column("provider", Text),
+    Column("withdrawal_id", Text),
+    Column("reason", Text),
+    Column("correlation_id", Text),
+    Column("reply_to", Text),
+    Column("traceparent", Text),
+    Column("taken_at", BigInteger, nullable=False),
+    Column("waits_until", BigInteger, nullable=False),
+    Column("withdrawal", _ROW, ForeignKey("withdrawals.id")),
+    Column("settled_at", BigInteger),
+    Column("outcome", Text),
+    Column("answer", Integer),
+    Column("published_at", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+Index("ix_cancellations_request", cancellations.c.request_message_id)
+Index("ix_cancellations_withdrawal_id", cancellations.c.provider, cancellations.c.withdrawal_id)
+Index("ix_cancellations_withdrawal", cancellations.c.withdrawal)
+Index(
+    "ix_cancellations_waiting",
+    cancellations.c.waits_until,
+    sqlite_where=text("withdrawal IS NULL AND settled_at IS NULL"),
+    postgresql_where=text("withdrawal IS NULL AND settled_at IS NULL"),
+)
+Index(
+    "ix_cancellations_unanswered",
+    cancellations.c.settled_at,
+    sqlite_where=text("withdrawal IS NULL AND published_at IS NULL"),
+    postgresql_where=text("withdrawal IS NULL AND published_at IS NULL"),
+)
+
 #: Messages that came again and are being read right now, or were when their worker died: how often.
 suspects: Final = Table(
     "suspects",
@@ -194,6 +276,26 @@ replicas: Final = Table(
     Column("id", Text, primary_key=True),
     Column("started_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
+)
+
+#: Slow work that one replica at a time goes through in rounds, a row for each kind of work. A round
+#: is under way while there is a `place`; `found` is what it has found, `completed` what the last
+#: one had, as JSON.
+rounds: Final = Table(
+    "rounds",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text),
+    Column("held_until", BigInteger),
+    Column("began_at", BigInteger, nullable=False),
+    Column("since", BigInteger),
+    Column("until", BigInteger),
+    Column("place", BigInteger),
+    Column("last", BigInteger),
+    Column("found", Text),
+    Column("completed_at", BigInteger),
+    Column("completed", Text),
+    sqlite_with_rowid=False,
 )
 
 #: How many requests, and how much money, each replica took in, finished and buried: counted in the
@@ -230,5 +332,31 @@ dead_letters: Final = Table(
     Column("copies", Integer, nullable=False),
     Column("dropped", Integer, nullable=False),
     Column("replayed", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: What a provider allows for one key pair, and how far it is given away: the time of the next slot
+#: that nobody has, until when there are none at all, and how many slots ago one went to the lowest
+#: rank that waited. The name holds no credential.
+budgets: Final = Table(
+    "budgets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("next_at", BigInteger, nullable=False),
+    Column("paused_until", BigInteger, nullable=False),
+    Column("passed", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: The calls of a replica that wait for slots it could not get yet, by rank, and when it said so.
+budget_demands: Final = Table(
+    "budget_demands",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("replica", Text, primary_key=True),
+    Column("urgent", Integer, nullable=False),
+    Column("submissions", Integer, nullable=False),
+    Column("looks", Integer, nullable=False),
+    Column("told_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -5,27 +5,41 @@ Runs inside a transaction that `group` opens. One code path for SQLite and Postg
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.decide import Held
-from worker.ledger import burials, chain, rows, tallies
+from worker.core.withdrawal import Errand
+from worker.flows.ports import Lane
+from worker.ledger import (
+    burials,
+    cancellations,
+    chain,
+    hints,
+    rate_budget,
+    reconciling,
+    rounds,
+    rows,
+    sales,
+    tallies,
+)
 from worker.ledger.many import Many, of_row
 from worker.ledger.schema import attempts, events, replicas, suspects, transitions, withdrawals
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Table
     from sqlalchemy.sql.expression import ClauseElement
 
     from worker.core.answers import Attempt
     from worker.core.decide import Decision
+    from worker.core.withdrawal import Withdrawal
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +87,15 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Take over what is due and free, oldest first. Result: list of Held, now owned.
+    """Take over what is due or woken, and free. Result: list of Held, now owned.
 
     Free is what has no owner, or one that was not seen since `alive_since`, or is owned by this
     replica without being in anybody's hands (`busy` are the message ids that are). Withdrawals of
     the `shunned` providers are left where they are.
+
+    Of the `lanes`, what was woken comes first, then the due by errand, each the longest due first.
+    With `beside`, only looks at other withdrawals of these parties, given as (provider, party):
+    those that are due by `now`, which may lie ahead.
     """
 
     owner: str
@@ -86,6 +104,8 @@ class Claim:
     limit: int
     busy: frozenset[str]
     shunned: frozenset[str] = frozenset()
+    lanes: frozenset[Lane] = frozenset(Lane)
+    beside: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +155,21 @@ Step = (
     | Unmark
     | burials.Bury
     | burials.Left
+    | cancellations.Ask
+    | cancellations.GiveUp
+    | cancellations.Answered
+    | hints.Hear
+    | hints.Forget
+    | rate_budget.Reserve
+    | reconciling.Wake
+    | rounds.TakeRound
+    | rounds.KeepRound
     | Seen
     | Gone
     | Alone
 )
+
+_AFTER: Final = timedelta(microseconds=1)
 
 #: A replica without a sign of life for so long is forgotten: much longer than it counts as gone.
 FORGOTTEN_AFTER: Final = timedelta(hours=1)
@@ -153,7 +184,9 @@ def apply(connection: Connection, steps: Sequence[Step], *, replica: str) -> lis
     of_kind: dict[type, list[tuple[int, Any]]] = defaultdict(list)
     for place, step in enumerate(steps):
         of_kind[type(step)].append((place, step))
+    _ask_in_turn(connection, of_kind, results)
     _keep_the_books(connection, of_kind, results, tallies.Tally(replica))
+    _give_up(connection, of_kind, results)
     if Announced in of_kind:
         _announced(connection, [step for _, step in of_kind[Announced]])
     # Whoever takes a request in has it in hand; and of two claims only one gets a row.
@@ -166,7 +199,49 @@ def apply(connection: Connection, steps: Sequence[Step], *, replica: str) -> lis
     for _, step in of_kind[Unmark]:
         _unmarked(connection, step.identities)
     _signs_of_life(connection, of_kind)
+    for place, step in of_kind[hints.Forget]:
+        results[place] = hints.forget(connection, step)
+    _go_round(connection, of_kind, results)
+    if hints.Hear in of_kind:
+        hints.hear(connection, of_kind[hints.Hear], results)
+    # The very last: the fewer moments between its clock and the commit, the more slots are of use.
+    for place, step in of_kind[rate_budget.Reserve]:
+        results[place] = rate_budget.reserve(connection, step, in_group=True)
     return results
+
+
+def _go_round(
+    connection: Connection, of_kind: dict[type, list[tuple[int, Any]]], results: list[Any]
+) -> None:
+    if reconciling.Wake in of_kind:
+        reconciling.wake(connection, [step for _, step in of_kind[reconciling.Wake]])
+    for place, step in of_kind[rounds.KeepRound]:
+        results[place] = rounds.keep(connection, step)
+    for place, step in of_kind[rounds.TakeRound]:
+        results[place] = rounds.take(connection, step)
+
+
+def _ask_in_turn(
+    connection: Connection, of_kind: dict[type, list[tuple[int, Any]]], results: list[Any]
+) -> None:
+    cancellations.in_turn(
+        connection,
+        asks=cancellations.Ask in of_kind or cancellations.GiveUp in of_kind,
+        learns=Take in of_kind or any(_learned(step) for _, step in of_kind[Record]),
+    )
+    if cancellations.Ask in of_kind:
+        # Before the takes: a request that comes together with its cancellation finds it.
+        cancellations.ask(connection, of_kind[cancellations.Ask], results)
+
+
+def _give_up(
+    connection: Connection, of_kind: dict[type, list[tuple[int, Any]]], results: list[Any]
+) -> None:
+    # After the takes: a request that comes at the last moment has come.
+    for place, step in of_kind[cancellations.GiveUp]:
+        results[place] = cancellations.give_up(connection, step)
+    for _, step in of_kind[cancellations.Answered]:
+        cancellations.answered(connection, step)
 
 
 def _keep_the_books(
@@ -226,6 +301,7 @@ class _History:
         self.transitions: list[rows.Row] = []
         self.events: list[rows.Row] = []
         self.attempts: list[rows.Row] = []
+        self.orders: list[rows.Row] = []
 
     def add(self, row: int, chapter: _Chapter, made: tuple[Attempt, ...]) -> None:
         for written in (*chapter.transitions, *chapter.events):
@@ -238,6 +314,7 @@ class _History:
         _TRANSITIONS.execute(connection, self.transitions)
         _EVENTS.execute(connection, self.events)
         _ATTEMPTS.execute(connection, self.attempts)
+        sales.ORDERS.execute(connection, self.orders)
 
 
 def _take(
@@ -263,9 +340,27 @@ def _take(
             tally.taken(*money)
             if withdrawal.is_finished:
                 tally.finished(*money)
+    _cancel_early(connection, [place for place, _ in steps if results[place]], results)
     known = [numbered for numbered in steps if results[numbered[0]] is None]
     if known:
         _find_known(connection, known, results)
+
+
+def _cancel_early(connection: Connection, new: list[int], results: list[Any]) -> None:
+    """Have those of the new requests cancelled whose cancellation came before them."""
+    places = {results[place].held.withdrawal.order.message_id: place for place in new}
+    taken = {message_id: results[place].held.row for message_id, place in places.items()}
+    wanted = {}
+    for message_id in cancellations.bind_requests(connection, taken):
+        held: Held = results[places[message_id]].held
+        at = wanted[held.row] = held.withdrawal.changed_at
+        cancelled = replace(held, withdrawal=_to_be_cancelled(held.withdrawal), woken_at=at)
+        results[places[message_id]] = Taken(cancelled, is_new=True, same=True)
+    cancellations.want(connection, wanted)
+
+
+def _to_be_cancelled(withdrawal: Withdrawal) -> Withdrawal:
+    return replace(withdrawal, cancel_wanted=True)
 
 
 def _new_row(step: Take) -> tuple[rows.Row, _Chapter]:
@@ -282,7 +377,8 @@ def _new_row(step: Take) -> tuple[rows.Row, _Chapter]:
         "seal": chain.seal(chapter.head, state),
         "version": 1,
         "cancel_wanted": False,
-        "owner": None if withdrawal.due_at is None else step.owner,
+        # Without an intended call nobody has it in hand: it is free for whoever finds it due.
+        "owner": step.owner if withdrawal.in_doubt else None,
     }, chapter
 
 
@@ -304,28 +400,70 @@ def _record(
     tally: tallies.Tally,
 ) -> None:
     found = connection.execute(
-        select(withdrawals.c.id, withdrawals.c.version, withdrawals.c.head)
+        select(*(withdrawals.c[name] for name in ("id", "version", "head", "cancel_wanted")))
         .where(withdrawals.c.id.in_(sorted(step.held.row for _, step in steps)))
         .order_by(withdrawals.c.id)
         .with_for_update()
     )
-    current = {row: (version, head) for row, version, head in found}
-    changed = []
+    current = {row: (version, head, is_wanted) for row, version, head, is_wanted in found}
+    changed, heard, answered, recorded = [], [], {}, []
     for place, step in steps:
         row, version = step.held.row, step.held.version
-        stored, head = current.get(row, (None, b""))
+        stored, head, is_wanted = current.get(row, (None, b"", False))
         if stored != version:
             continue
         chapter = _Chapter(head, step.decision)
-        current[row] = version + 1, chapter.head
-        results[place] = Held(row, version + 1, step.decision.withdrawal)
+        after = step.decision.withdrawal
+        if step.held.withdrawal.cancel_wanted and not after.cancel_wanted:
+            answered[row], is_wanted = step.decision, False
+        elif is_wanted:
+            # Set meanwhile: whoever goes on with it has to know.
+            after = _to_be_cancelled(after)
+        current[row] = version + 1, chapter.head, is_wanted
+        woken_at = None if step.owner is None else step.held.woken_at
+        results[place] = Held(row, version + 1, after, woken_at=woken_at)
+        recorded.append((place, step))
+        if step.owner is None and step.held.woken_at is not None:
+            heard.append({"id": row, "woken_at": rows.micros(step.held.woken_at)})
         state = rows.state_row(step.decision.withdrawal)
         sealed = {"head": chapter.head, "seal": chain.seal(chapter.head, state)}
         own = {"id": row, "version": version + 1, "owner": step.owner}
         changed.append({**state, **sealed, **own})
         history.add(row, chapter, step.attempts)
+        history.orders += sales.new_ids(row, step.held.withdrawal, step.decision.withdrawal)
         _count_end(step, tally)
     _UPDATE.execute(connection, changed)
+    # Who was woken again meanwhile is taken up again.
+    _HEARD.execute(connection, heard)
+    cancellations.settle(connection, answered)
+    _cancel_learned(connection, recorded, results)
+
+
+def _learned(step: Record) -> bool:
+    """Tell whether the id of a withdrawal becomes known by this."""
+    before, after = step.held.withdrawal, step.decision.withdrawal
+    return before.withdrawal_id is None and after.withdrawal_id is not None
+
+
+def _cancel_learned(
+    connection: Connection, steps: list[tuple[int, Record]], results: list[Any]
+) -> None:
+    """Have those cancelled whose cancellation named them before their ids were known."""
+    learned = {}
+    for place, step in steps:
+        withdrawal = step.decision.withdrawal
+        if _learned(step):
+            learned[withdrawal.order.provider or "", withdrawal.withdrawal_id or ""] = place, step
+    rows_of = {name: step.held.row for name, (_, step) in learned.items()}
+    wanted = {}
+    for name in cancellations.bind_withdrawals(connection, rows_of):
+        place, step = learned[name]
+        held: Held = results[place]
+        results[place] = replace(held, withdrawal=_to_be_cancelled(held.withdrawal))
+        # Later than what wakes it now: who releases it later on must not put it to sleep.
+        since = step.held.woken_at or held.withdrawal.changed_at
+        wanted[held.row] = max(held.withdrawal.changed_at, since + _AFTER)
+    cancellations.want(connection, wanted)
 
 
 def _count_end(step: Record, tally: tallies.Tally) -> None:
@@ -360,28 +498,64 @@ def _announced(connection: Connection, steps: list[Announced]) -> None:
 
 
 def _claim(connection: Connection, step: Claim, busy: set[str]) -> list[Held]:
-    alive = select(replicas.c.id).where(
-        replicas.c.seen_at > rows.micros(step.alive_since), replicas.c.id != step.owner
-    )
-    due = connection.execute(
-        select(withdrawals)
-        .where(
-            withdrawals.c.due_at <= rows.micros(step.now),
-            or_(withdrawals.c.owner.is_(None), withdrawals.c.owner.not_in(alive)),
-            withdrawals.c.message_id.not_in(sorted(busy | step.busy)),
-            *([withdrawals.c.provider.not_in(sorted(step.shunned))] if step.shunned else []),
+    found: list[Held] = []
+    for wanted, order in _sources(step):
+        if len(found) == step.limit:
+            break
+        taken = busy | step.busy | {held.withdrawal.order.message_id for held in found}
+        due = connection.execute(
+            select(withdrawals)
+            .where(*wanted, *_is_free(step, taken))
+            .order_by(order)
+            .limit(step.limit - len(found))
+            .with_for_update(skip_locked=True)
         )
-        .order_by(withdrawals.c.due_at)
-        .limit(step.limit)
-        .with_for_update(skip_locked=True)
-    )
-    found = [rows.held(row) for row in due.mappings()]
-    claimed = [Held(held.row, held.version + 1, held.withdrawal) for held in found]
+        found += [rows.held(row) for row in due.mappings()]
+    claimed = [replace(held, version=held.version + 1) for held in found]
     _CLAIMED.execute(
         connection,
         [{"id": held.row, "version": held.version, "owner": step.owner} for held in claimed],
     )
     return claimed
+
+
+#: What is claimed in each lane, as errands in the order in which they go.
+_ERRANDS: Final = {
+    Lane.URGENT: (Errand.ACT,),
+    Lane.LOOKS: (Errand.LOOK_EXPECTED, Errand.LOOK, Errand.LOOK_FINISHED),
+}
+
+
+def _sources(step: Claim) -> Iterator[tuple[list[ColumnElement[bool]], Column[Any]]]:
+    """Yield what to claim, the first first, each as its conditions and its order.
+
+    A query for each errand: so every one of them reads the index in its own order, and stops.
+    """
+    errand, due_at, woken_at = (withdrawals.c[name] for name in ("errand", "due_at", "woken_at"))
+    is_due = due_at <= rows.micros(step.now)
+    if step.beside:
+        party = tuple_(withdrawals.c.provider, withdrawals.c.party_id)
+        is_look = errand.in_([Errand.LOOK_EXPECTED, Errand.LOOK])
+        is_held = withdrawals.c.withdrawal_id.is_not(None)
+        yield [is_due, is_look, is_held, party.in_(sorted(step.beside))], due_at
+        return
+    is_urgent = or_(errand == Errand.ACT, withdrawals.c.cancel_wanted)
+    for lane in sorted(step.lanes):
+        yield [woken_at.is_not(None), is_urgent if lane is Lane.URGENT else ~is_urgent], woken_at
+        for one in _ERRANDS[lane]:
+            yield [is_due, errand == one], due_at
+
+
+def _is_free(step: Claim, busy: set[str] | frozenset[str]) -> list[ColumnElement[bool]]:
+    alive = select(replicas.c.id).where(
+        replicas.c.seen_at > rows.micros(step.alive_since), replicas.c.id != step.owner
+    )
+    owner, provider = withdrawals.c.owner, withdrawals.c.provider
+    return [
+        or_(owner.is_(None), owner.not_in(alive)),
+        withdrawals.c.message_id.not_in(sorted(busy)),
+        *([provider.not_in(sorted(step.shunned))] if step.shunned else []),
+    ]
 
 
 def _marked(connection: Connection, step: Mark) -> None:
@@ -448,6 +622,7 @@ _STATE: Final = [
     "finished_at",
     "due_at",
     "errand",
+    "sales",
     "head",
     "seal",
 ]
@@ -460,6 +635,13 @@ _ENDED: Final = [
     "provider_text",
 ]
 _UPDATE: Final = Many(lambda _: _update(withdrawals, ["id"], _STATE))
+_HEARD: Final = Many(
+    lambda _: (
+        update(withdrawals)
+        .where(withdrawals.c.id == of_row("id"), withdrawals.c.woken_at <= of_row("woken_at"))
+        .values(woken_at=None)
+    )
+)
 _CLAIMED: Final = Many(lambda _: _update(withdrawals, ["id"], ["version", "owner"]))
 _TRANSITIONS: Final = Many(lambda _: transitions.insert())
 _EVENTS: Final = Many(lambda _: events.insert())

@@ -9,27 +9,46 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
-from worker.ledger import books, burials, queries, statements
+from worker.flows.ports import Lane, LedgerUnavailable
+from worker.ledger import (
+    books,
+    burials,
+    cancellations,
+    hints,
+    queries,
+    rate_budget,
+    reconciling,
+    rounds,
+    sales,
+    statements,
+    usual,
+)
 from worker.ledger.clock import DatabaseClock
-from worker.ledger.engine import STATEMENT_SECONDS, open_database
+from worker.ledger.engine import STATEMENT_SECONDS, open_aside, open_database
 from worker.ledger.failures import meaning
 from worker.ledger.group import GroupCommitter
 from worker.ledger.queries import History
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from sqlalchemy import Connection
 
     from worker.core.answers import Attempt
+    from worker.core.budget import Reserved, Wish
     from worker.core.burials import Burial
+    from worker.core.cancellations import Cancel
     from worker.core.decide import Decision, Held
+    from worker.core.reconciliation import Booked, Completed, PartiesPage, Period, Round
     from worker.core.replay import Known
+    from worker.core.usual import Course
     from worker.core.withdrawal import Withdrawal
+    from worker.flows.hearing import Hint
     from worker.flows.ports import BooksDifference, OpenCount, Outgoing
+    from worker.ledger.engine import Database
 
 __all__ = ["HEARTBEAT", "REPLICA_LIFETIME", "History", "Ledger", "open_ledger"]
 
@@ -65,11 +84,13 @@ class Ledger:
         self._readers = open_database(
             url, writer=False, connections=2, statement_seconds=statement_seconds
         )
+        self._aside = open_aside(url, statement_seconds=statement_seconds)
         self._group = GroupCommitter(
             self._writer, partial(statements.apply, replica=self.replica), observe=observe_commit
         )
         self._seen_at: datetime | None = None
         self._tenure = 0
+        self._offset = rate_budget.Offset()
 
     def now(self) -> datetime:
         """Return the time by the database's clock."""
@@ -124,16 +145,46 @@ class Ledger:
         return None if result is None else replace(result, tenure=tenure)
 
     async def claim_due(
-        self, limit: int, *, busy: Collection[str], shunned: Collection[str] = ()
+        self,
+        limit: int,
+        *,
+        busy: Collection[str],
+        shunned: Collection[str] = (),
+        lanes: Collection[Lane] = frozenset(Lane),
     ) -> list[Held]:
-        """Take over up to `limit` withdrawals that are due and free, the longest due first.
+        """Take over up to `limit` withdrawals that are due or woken, and free.
 
         `busy` are the message ids that are in somebody's hands in this very process. Withdrawals of
-        the `shunned` providers are left where they are.
+        the `shunned` providers are left where they are. The first come first, as
+        `statements.Claim` says.
         """
+        return await self._claim(limit, busy, shunned=frozenset(shunned), lanes=frozenset(lanes))
+
+    async def claim_beside(
+        self,
+        limit: int,
+        parties: Collection[tuple[str, str]],
+        *,
+        ahead: timedelta,
+        busy: Collection[str],
+    ) -> list[Held]:
+        """Take over other withdrawals of some parties, given as (provider, party).
+
+        Those that are to be looked at within `ahead`: one read of the list tells of all.
+        """
+        return await self._claim(limit, busy, ahead=ahead, beside=frozenset(parties))
+
+    async def _claim(
+        self,
+        limit: int,
+        busy: Collection[str],
+        *,
+        ahead: timedelta = timedelta(0),
+        **which: Any,  # noqa: ANN401 - the step's own fields
+    ) -> list[Held]:
         now = self.now()
         step = statements.Claim(
-            self.replica, now, now - REPLICA_LIFETIME, limit, frozenset(busy), frozenset(shunned)
+            self.replica, now + ahead, now - REPLICA_LIFETIME, limit, frozenset(busy), **which
         )
         tenure = self._tenure
         result: list[Held] = await self._group.do(step)
@@ -171,6 +222,22 @@ class Ledger:
             self._tenure += 1
         self._seen_at = read
 
+    async def reserve(self, budget: str, gap: int, wish: Wish) -> Reserved:
+        """Reserve slots of a request budget, which are `gap` microseconds apart.
+
+        What is lost with a crash of the database are the last moments' slots, which have passed by
+        the time it is back; so on PostgreSQL nobody waits for the disk.
+        """
+        step = rate_budget.Reserve(budget, self.replica, gap, wish)
+        if self._aside is None:
+            got: rate_budget.Got = await self._group.do(step)
+        else:
+            got = await self._run(
+                self._aside,
+                lambda connection: rate_budget.reserve(connection, step, in_group=False),
+            )
+        return self._offset.reserved(got)
+
     async def leave(self) -> None:
         """Give everything that this replica owns free at once."""
         await self._group.do(statements.Gone(self.replica))
@@ -191,6 +258,66 @@ class Ledger:
         dead-lettered. One that is not in the books changes nothing.
         """
         await self._group.do(burials.Left(identity, how))
+
+    async def hear(self, provider: str, digest: bytes, hint: Hint) -> hints.Fate:
+        """Write a webhook delivery down and wake the withdrawal that it names.
+
+        Returns "heard", "duplicate" (its digest is known; nothing is woken) or "unknown" (no such
+        withdrawal; nothing is written).
+        """
+        for _ in range(hints.TRIES):
+            step = hints.Hear(provider, digest, hint.event, hint.ids, self.now())
+            fate: hints.Fate = await self._group.do(step)
+            if fate != "occupied":
+                return fate
+            await asyncio.sleep(hints.PAUSE_SECONDS)
+        raise LedgerUnavailable("the withdrawal is being written")
+
+    async def forget_hints(self, before: datetime) -> int:
+        """Delete some deliveries that were received before a time; return how many."""
+        forgotten: int = await self._group.do(hints.Forget(before))
+        return forgotten
+
+    async def ask(self, cancel: Cancel, *, waits_until: datetime) -> cancellations.Asked:
+        """Write a cancellation down for the first time, or find it known.
+
+        Its withdrawal is taken up at once. While that is not known the cancellation waits for it,
+        and is not given up before `waits_until`.
+        """
+        asked: cancellations.Asked = await self._group.do(
+            cancellations.Ask(cancel, self.now(), waits_until)
+        )
+        return asked
+
+    async def any_overdue(self) -> bool:
+        """Tell whether any cancellation has waited in vain until now."""
+        now = self.now()
+        return await self._read(lambda connection: cancellations.overdue(connection, now))
+
+    async def give_up(self) -> list[cancellations.GivenUp]:
+        """Settle some cancellations that have waited in vain until now, and return them."""
+        given_up: list[cancellations.GivenUp] = await self._group.do(
+            cancellations.GiveUp(self.now())
+        )
+        return given_up
+
+    async def unanswered(self, *, before: datetime) -> list[cancellations.GivenUp]:
+        """Return some that were given up before a time and have no confirmed answer yet."""
+        return await self._read(
+            lambda connection: cancellations.unanswered(connection, before=before)
+        )
+
+    async def mark_answered(self, message_ids: Collection[str]) -> None:
+        """Remember that the broker confirmed the answers to these that were given up."""
+        await self._group.do(cancellations.Answered(frozenset(message_ids), self.now()))
+
+    async def cancellation(self, message_id: str) -> Mapping[str, Any] | None:
+        """Return one cancellation by its own message id as a plain row, or None."""
+        return await self._read(lambda connection: cancellations.known(connection, message_id))
+
+    async def cancellations_of(self, message_id: str) -> tuple[Mapping[str, Any], ...]:
+        """Return the cancellations that name a request, known or not, as plain rows for people."""
+        return await self._read(lambda connection: cancellations.naming(connection, message_id))
 
     async def forget_replicas(self) -> None:
         """Declare every other replica gone: for a ledger that a lock proves to be ours alone."""
@@ -230,6 +357,16 @@ class Ledger:
             )
         )
 
+    async def orders_of_others(
+        self, provider: str, order_ids: Collection[str], *, row: int
+    ) -> frozenset[str]:
+        """Return those of the provider's ids of orders that belong to another row than `row`."""
+        if not order_ids:
+            return frozenset()
+        return await self._read(
+            lambda connection: sales.owned_by_others(connection, provider, order_ids, row=row)
+        )
+
     async def history(self, message_id: str) -> History | None:
         """Return all that is known of one request, or None when it is not known."""
         return await self._read(lambda connection: queries.history(connection, message_id))
@@ -244,6 +381,82 @@ class Ledger:
         """Return up to `limit` withdrawals, the oldest first."""
         return await self._read(lambda connection: queries.wanted(connection, which, limit=limit))
 
+    async def courses(self) -> list[Course]:
+        """Return how a bounded number of withdrawals of late went, from beginning to end."""
+        now = self.now()
+        return await self._read(lambda connection: usual.courses(connection, now=now))
+
+    async def span(self, period: Period) -> tuple[int, int]:
+        """Return a number below the first row of a period, and that of the last."""
+        return await self._read(lambda connection: reconciling.span(connection, period))
+
+    async def parties(
+        self, period: Period, *, after: int, last: int, provider: str | None = None
+    ) -> PartiesPage:
+        """Return some of the parties that have requests in a period, beyond the row `after`."""
+        return await self._read(
+            lambda connection: reconciling.parties(
+                connection, period, after=after, last=last, provider=provider
+            )
+        )
+
+    async def booked(self, provider: str, party_id: str, period: Period) -> list[Booked]:
+        """Return the rows of a party of a period, and those from before that are unfinished."""
+        of = partial(reconciling.booked, provider=provider, party_id=party_id, period=period)
+        found = await self._read(partial(reconciling.still_open, **of.keywords))
+        last: Booked | None = None
+        while True:
+            # Each page in a transaction of its own: no long one stays open beside the payouts.
+            page = await self._read(partial(of, after=last))
+            found += page
+            if len(page) < reconciling.PAGE:
+                return found
+            last = page[-1]
+
+    async def explaining(
+        self, provider: str, party_id: str, *, ids: Collection[str], references: Collection[str]
+    ) -> list[Booked]:
+        """Return the rows that own these ids of the provider's, and the party's with these tokens.
+
+        Nobody knows beforehand when such a row was taken in.
+        """
+        return await self._read(
+            lambda connection: reconciling.explaining(
+                connection, provider, party_id, ids=ids, references=references
+            )
+        )
+
+    async def wake(self, rows: Collection[int]) -> None:
+        """Let these rows be taken up now, by whichever worker claims what is due."""
+        await self._group.do(reconciling.Wake(tuple(rows), self.now()))
+
+    async def is_served(self) -> bool:
+        """Tell whether a worker is running on this ledger, this one or another."""
+        alive_since = self.now() - REPLICA_LIFETIME
+        return await self._read(
+            lambda connection: reconciling.is_served(connection, alive_since=alive_since)
+        )
+
+    async def take_round(
+        self, *, every: timedelta, period: timedelta, held_for: timedelta
+    ) -> Round | None:
+        """Go on with the round that nobody holds, or begin one that is due; None for neither."""
+        now = self.now()
+        step = rounds.TakeRound(self.replica, now, now + held_for, every, period)
+        result: Round | None = await self._group.do(step)
+        return result
+
+    async def keep_round(self, of: Round, *, held_for: timedelta, is_over: bool = False) -> bool:
+        """Remember how far a round has got; False when another replica has it by now."""
+        now = self.now()
+        step = rounds.KeepRound(self.replica, of, now, now + held_for, is_over)
+        result: bool = await self._group.do(step)
+        return result
+
+    async def completed_round(self) -> Completed | None:
+        """Return what the last round found that came to its end; None before there is one."""
+        return await self._read(rounds.completed)
+
     async def check(self) -> None:
         """Read one value; raises LedgerUnavailable when the ledger does not answer."""
         await self._read(queries.any_replica)
@@ -252,14 +465,19 @@ class Ledger:
         """Close every connection."""
         await self._writer.close()
         await self._readers.close()
+        if self._aside is not None:
+            await self._aside.close()
 
     def _ask_time(self, connection: Connection) -> tuple[float, datetime]:
         return self._clock.steady(), queries.database_time(connection)
 
     async def _read(self, work: Callable[[Connection], _T]) -> _T:
+        return await self._run(self._readers, work)
+
+    async def _run(self, database: Database, work: Callable[[Connection], _T]) -> _T:
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._readers.run(work)
+                return await database.run(work)
         except Exception as error:  # noqa: BLE001 - a bug is raised again as it is
             # Not told where it came from: a database repeats what it was given.
             raise meaning(error) from None

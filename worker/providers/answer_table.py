@@ -28,6 +28,13 @@ class Operation(StrEnum):
     LOOK = "look"
     CANCEL = "cancel"
     LIST = "list"
+    #: The same list, read to see how many withdrawals fare: in the class of looks.
+    SURVEY = "survey"
+    #: An order that raises cash: placed, read, looked for in the list, cancelled.
+    SELL = "sell"
+    ORDER = "order"
+    ORDERS = "orders"
+    CANCEL_ORDER = "cancel_order"
     CREDENTIALS = "credentials"
 
 
@@ -53,6 +60,7 @@ class Meaning(StrEnum):
     REPORTED = "reported"
     LISTED = "listed"
     REFUSED = "refused"
+    NOT_NOW = "not_now"
     CONFLICTED = "conflicted"
     UNCLEAR = "unclear"
     THROTTLED = "throttled"
@@ -60,11 +68,13 @@ class Meaning(StrEnum):
     ACCEPTED = "accepted"
 
 
-#: What follows from each meaning (`worker.core.decide`), in words for people: to a first create
-#: call, to one after an unclear one, to a look, to a look through the list.
-FOLLOWS: Final[Mapping[Meaning, tuple[str, str, str, str]]] = {
-    Meaning.REPORTED: ("followed", "followed, the doubt is over", "followed", "-"),
+#: What follows from each meaning (`worker.core.decide`, for orders `worker.core.selling`), in words
+#: for people: to a first create call, to one after an unclear one, to placing an order, to a look
+#: at either, to a look through the list of either.
+FOLLOWS: Final[Mapping[Meaning, tuple[str, str, str, str, str]]] = {
+    Meaning.REPORTED: ("followed", "followed, the doubt is over", "followed", "followed", "-"),
     Meaning.LISTED: (
+        "-",
         "-",
         "-",
         "-",
@@ -73,11 +83,14 @@ FOLLOWS: Final[Mapping[Meaning, tuple[str, str, str, str]]] = {
     Meaning.REFUSED: (
         "`rejected`",
         "kept; looked up in the list three times before it is final",
+        "the other orders are cancelled, then `rejected`; after an unclear one kept, as a create's",
         "looked at again",
         "looked up again; `unresolved` once the key is forgotten",
     ),
+    Meaning.NOT_NOW: ("-", "-", "placed again later", "-", "-"),
     Meaning.CONFLICTED: (
         "looked up in the list; `unresolved` when it is not there three times",
+        "the same",
         "the same",
         "looked at again",
         "-",
@@ -85,17 +98,20 @@ FOLLOWS: Final[Mapping[Meaning, tuple[str, str, str, str]]] = {
     Meaning.UNCLEAR: (
         "the same key and bytes, later",
         "the same",
+        "looked up in the list; placed again when it is not there three times",
         "looked at again",
         "looked up again",
     ),
     Meaning.THROTTLED: (
         "the same key and bytes, after `Retry-After`; all calls wait",
         "the same",
+        "the same",
         "looked at again",
         "looked up again",
     ),
     Meaning.DENIED: (
         "nothing is taken in until the credentials work; then the same key and bytes",
+        "the same",
         "the same",
         "the same, then looked at again",
         "the same, then looked up again",
@@ -187,6 +203,7 @@ _FOLLOWS_HEAD: Final = (
     "Means",
     "To a first create call",
     "To a create call after an unclear one",
+    "To placing an order",
     "To a look",
     "To a look-up in the list",
 )

@@ -10,36 +10,47 @@ import json
 import logging
 import re
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, assert_never, get_args
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from urllib.parse import quote
 
 from pydantic import Field
 
 from worker.core.answers import (
-    NO_TRACE,
     Answer,
     Conflicted,
-    Denied,
     Entry,
     EntryAnswer,
     ListAnswer,
     Listed,
-    Refused,
     Reported,
-    Throttled,
     Trace,
     Unclear,
 )
 from worker.core.requests import DESCRIPTION_LIMIT, Description, Identifier, Request
-from worker.core.withdrawal import Reason, Status, reference_token
-from worker.providers.answer_table import NO_STATUS, Acts, Body, Meaning, Operation, Row
-from worker.providers.bluum_answers import ANSWERS
-from worker.providers.http import Outcome, Postponed, Reply, Silence
+from worker.core.withdrawal import Status, reference_token
+from worker.providers.answer_table import Meaning, Operation
+from worker.providers.bluum_orders import BluumOrders, Orders, compose_sales
+from worker.providers.bluum_replies import (
+    DECIMAL,
+    ID,
+    WORD,
+    classified,
+    is_success,
+    no_success,
+    page_of,
+    read_list,
+    text_of,
+    told,
+    trace_of,
+)
+from worker.providers.http import Outcome, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from worker.core.decide import Permit
+    from worker.core.sale import Sale
     from worker.providers.http import Line
 
 _log = logging.getLogger(__name__)
@@ -59,22 +70,11 @@ STATUSES: Final[Mapping[str, Status]] = {
     "failed": Status.FAILED,
 }
 
-#: A page of a list; documented maxima are 100 (WDL) and 200 (HOW).
-PAGE: Final = 100
-PAGES_LIMIT: Final = 200
-
 #: No investor has this id; asking for it reads nothing and still needs valid credentials.
 _NOBODY: Final = "inv_credentials_check"
 
-_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
-_WORD = re.compile(r"[A-Za-z0-9 _.-]{1,64}")
-_AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,12})?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
-_SUCCESS_CLASS: Final = 2
 _NO_DAY: Final = date(1970, 1, 1)
-#: What is kept of a provider's own words.
-TEXT_LIMIT: Final = 2000
 
 
 class BluumRequest(Request):
@@ -85,6 +85,7 @@ class BluumRequest(Request):
     method: Method
     funding_source_id: Identifier = Field(repr=False)
     description: Description = Field(default=None, repr=False)
+    sell: Orders = ()
 
     @property
     def party_id(self) -> str:
@@ -102,7 +103,7 @@ class BluumRequest(Request):
         return self.method
 
 
-class Bluum:
+class Bluum(BluumOrders):
     """The provider `bluum`, over one `Line`.
 
     `now` and `tenure` tell the time and the worker's tenure (None when it has none): both are
@@ -120,9 +121,7 @@ class Bluum:
         now: Callable[[], datetime],
         tenure: Callable[[], int | None],
     ) -> None:
-        self._line = line
-        self._now = now
-        self._tenure = tenure
+        super().__init__(line, now=now, tenure=tenure)
         self._reference_in_description = reference_in_description
 
     def compose(self, request: Request, idempotency_key: str) -> bytes:
@@ -143,6 +142,11 @@ class Bluum:
         if text := self._description(request.description, reference_token(idempotency_key)):
             document["description"] = text
         return json.dumps(document, separators=(",", ":")).encode()
+
+    def compose_sales(self, request: Request, message_id: str) -> tuple[Sale, ...]:
+        """Write the body of each order of a request (ORD)."""
+        given = request.sell if isinstance(request, BluumRequest) else ()
+        return compose_sales(given, message_id, request.currency)
 
     async def create(self, permit: Permit) -> Answer:
         """`POST /investors/{id}/withdrawals` (WD) with the key (IDEM) and bytes of the permit."""
@@ -180,37 +184,33 @@ class Bluum:
         )
         return _answer(Operation.CANCEL, outcome, expected_id=withdrawal_id)
 
-    async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
-        """`GET /investors/{id}/withdrawals` (WDL) over the days given, page by page.
+    async def available(self, party_id: str, currency: str) -> Decimal | None:
+        """`GET /investors/{id}/wallets` (WAL): the larger of what may be what is withdrawable.
 
-        The sort order is not documented, so an entry may move while we read, and the one that is
-        looked for may slip through between two pages. Hence each page begins with the last entry
-        of the one before: where it does not, the list moved, and nothing is concluded from it. A
-        page may be shorter than was asked for (WDL and HOW disagree about the longest).
+        Neither `available_balance` nor `cash_withdrawable` is defined for certain (section 7), so
+        the smaller one proves nothing. None when no wallet of the currency could be read.
         """
-        entries: list[Entry] = []
-        for _ in range(PAGES_LIMIT):
-            query = {
-                "date_from": since.isoformat(),
-                "date_to": until.isoformat(),
-                "limit": str(PAGE),
-                "offset": str(max(0, len(entries) - 1)),
-            }
-            outcome = await self._line.exchange(Operation.LIST, "GET", _path(party_id), query=query)
-            page = _page(outcome)
-            row = _classified(Operation.LIST, outcome, usable=page is not None)
-            if row.meaning is not Meaning.LISTED or page is None:
-                return _no_success(row, outcome)
-            found, more = page
-            if entries and (not found or _id(found[0]) != _id(entries[-1])):
-                return Unclear("list_moved")
-            entries[-1:] = found
-            if not more:
-                return Listed(tuple({_id(entry): entry for entry in entries}.values()))
-            if len(found) <= 1:
-                # It promises more, and there is no way on.
-                return Unclear("short_page")
-        return Unclear("endless_list")
+        path = f"/investors/{quote(party_id, safe='')}/wallets"
+        outcome = await self._line.exchange("wallet", "GET", path)
+        if not isinstance(outcome, Reply) or not is_success(outcome):
+            return None
+        wallets = (outcome.document or {}).get("data")
+        amounts = [
+            Decimal(text)
+            for wallet in (wallets if isinstance(wallets, list) else [])
+            if isinstance(wallet, dict) and wallet.get("currency") == currency
+            for name in ("available_balance", "cash_withdrawable")
+            if (text := text_of(wallet.get(name), DECIMAL)) is not None
+        ]
+        return max(amounts, default=None)
+
+    async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
+        """`GET /investors/{id}/withdrawals` (WDL) over the days given, to end a doubt."""
+        return await self._list(Operation.LIST, party_id, since, until)
+
+    async def survey(self, party_id: str, since: date, until: date) -> ListAnswer:
+        """Read the same list, in the class of looks."""
+        return await self._list(Operation.SURVEY, party_id, since, until)
 
     async def try_credentials(self) -> bool | None:
         """Read the withdrawals of nobody: 401 refuses (AUTH), an answer in Bluum's words accepts.
@@ -220,8 +220,19 @@ class Bluum:
         outcome = await self._line.exchange(
             Operation.CREDENTIALS, "GET", _path(_NOBODY), query={"limit": "1"}
         )
-        row = _classified(Operation.CREDENTIALS, outcome, usable=_page(outcome) is not None)
+        row = classified(
+            Operation.CREDENTIALS, outcome, usable=page_of(outcome, _entry) is not None
+        )
         return {Meaning.ACCEPTED: True, Meaning.DENIED: False}.get(row.meaning)
+
+    async def _list(
+        self, operation: Operation, party_id: str, since: date, until: date
+    ) -> ListAnswer:
+        days = {"date_from": since.isoformat(), "date_to": until.isoformat()}
+        entries = await read_list(
+            self._line, operation, _path(party_id), query=days, read=_entry, identity=_id
+        )
+        return Listed(entries) if isinstance(entries, tuple) else entries
 
     def _description(self, text: str | None, token: str) -> str | None:
         if not self._reference_in_description:
@@ -239,95 +250,17 @@ def _answer(operation: Operation, outcome: Outcome, *, expected_id: str | None) 
     """Turn an exchange about one withdrawal into an answer."""
     reported = _reported_by(outcome, expected_id)
     strange = reported is not None and reported.status is None
-    row = _classified(operation, outcome, usable=reported is not None, strange=strange)
+    row = classified(operation, outcome, usable=reported is not None, strange=strange)
     if row.meaning is Meaning.REPORTED and reported is not None:
         return reported
     if row.meaning is Meaning.CONFLICTED:
-        return Conflicted(_trace(outcome))
-    return _no_success(row, outcome)
-
-
-def _classified(
-    operation: Operation, outcome: Outcome, *, usable: bool, strange: bool = False
-) -> Row:
-    """Find the row of the table that holds; `usable` tells whether a success's body is."""
-    status, code = NO_STATUS, None
-    match outcome:
-        case Silence():
-            body = Body.SILENCE
-        case Postponed():
-            body = Body.UNSENT
-        case Reply(status=status) if _is_success(outcome):
-            body = (Body.STRANGE if strange else Body.USABLE) if usable else Body.OTHER
-        case Reply(status=status):
-            body, code = _error_body(outcome), _trace(outcome).provider_code
-        case _:  # pragma: no cover
-            assert_never(outcome)
-    row = ANSWERS.row(operation, status, body, code)
-    # Of refused credentials who watches over them tells, once.
-    if row.acts is Acts.OPERATOR and row.meaning is not Meaning.DENIED:
-        _log.error(
-            "operator needed",
-            extra={"operation": operation.value, "http_status": status, "provider_code": code},
-        )
-    return row
-
-
-def _no_success(row: Row, outcome: Outcome) -> Refused | Unclear | Throttled | Denied:
-    """Put a row into words of ours; what is none of the clear ones is unclear."""
-    trace = _trace(outcome)
-    retry_after = outcome.retry_after if isinstance(outcome, Reply) else None
-    match row.meaning:
-        case Meaning.REFUSED if row.reason is not None:
-            return Refused(Reason(row.reason, trace.provider_code), trace)
-        case Meaning.THROTTLED:
-            wait = outcome.wait if isinstance(outcome, Postponed) else retry_after
-            return Throttled(wait, trace)
-        case Meaning.DENIED:
-            return Denied(trace)
-        case _:
-            heard = outcome.why if isinstance(outcome, Silence) else f"http_{trace.http_status}"
-            return Unclear(row.why or heard, retry_after, trace)
-
-
-def _is_success(reply: Reply) -> bool:
-    return reply.status // 100 == _SUCCESS_CLASS
-
-
-def _error_body(reply: Reply) -> Body:
-    """Tell whether an error is in one of Bluum's documented envelopes (REF, ERR, ORD, NB)."""
-    document = reply.document or {}
-    if isinstance(document.get("error"), dict) or isinstance(document.get("code"), str):
-        return Body.ENVELOPE
-    return Body.TEXT if isinstance(document.get("error"), str) else Body.OTHER
-
-
-def _trace(outcome: Outcome) -> Trace:
-    if not isinstance(outcome, Reply):
-        return NO_TRACE
-    reply, document = outcome, outcome.document or {}
-    error = document.get("error")
-    inner: Mapping[str, Any] = error if isinstance(error, dict) else document
-    code = inner.get("code")
-    text = error if isinstance(error, str) else inner.get("message")
-    return Trace(
-        http_status=reply.status,
-        provider_code=code if isinstance(code, str) and _CODE.fullmatch(code) else None,
-        request_id=reply.request_id,
-        text=_told(text),
-    )
-
-
-def _told(text: object) -> str | None:
-    """Cut what a provider wrote to what every ledger can store: no NUL, no lone surrogate."""
-    if not isinstance(text, str):
-        return None
-    return text[:TEXT_LIMIT].replace("\x00", "").encode(errors="replace").decode()
+        return Conflicted(trace_of(outcome))
+    return no_success(row, outcome)
 
 
 def _reported_by(outcome: Outcome, expected_id: str | None) -> Reported | None:
     """Read the withdrawal that a success is about; None unless it is the one that was asked for."""
-    if not isinstance(outcome, Reply) or not _is_success(outcome):
+    if not isinstance(outcome, Reply) or not is_success(outcome):
         return None
     reported = _reported(
         outcome.document or {}, request_id=outcome.request_id, status=outcome.status
@@ -343,9 +276,9 @@ def _reported(
     identity = document.get("id")
     if identity is None:
         identity = document.get("withdrawal_id")
-    if not isinstance(identity, str) or not _ID.fullmatch(identity):
+    if not isinstance(identity, str) or not ID.fullmatch(identity):
         return None
-    word = _text(document.get("status"), _WORD)
+    word = text_of(document.get("status"), WORD)
     return Reported(
         withdrawal_id=identity,
         status=STATUSES.get(word or ""),
@@ -353,23 +286,9 @@ def _reported(
         trace=Trace(
             http_status=status,
             request_id=request_id,
-            text=_told(document.get("failure_reason")),
+            text=told(document.get("failure_reason")),
         ),
     )
-
-
-def _page(outcome: Outcome) -> tuple[list[Entry], bool] | None:
-    """Read one page of a list, with whether more follows; None when it cannot be read whole."""
-    if not isinstance(outcome, Reply) or not _is_success(outcome):
-        return None
-    document = outcome.document or {}
-    data, more = document.get("data"), document.get("has_more")
-    if not isinstance(data, list) or not isinstance(more, bool):
-        return None
-    entries = [_entry(item) for item in data]
-    read = [entry for entry in entries if entry is not None]
-    # An entry that cannot be read might be the very one that is looked for.
-    return (read, more) if len(read) == len(entries) else None
 
 
 def _entry(item: object) -> Entry | None:
@@ -381,31 +300,24 @@ def _entry(item: object) -> Entry | None:
     if not isinstance(item, dict):
         return None
     reported = _reported(item, request_id=None, status=None)
-    amount = _text(item.get("amount"), _AMOUNT)
+    amount = text_of(item.get("amount"), DECIMAL)
     if reported is None or amount is None:
         return None
     method = item.get("method")
     return Entry(
         reported=reported,
         amount=amount,
-        currency=_text(item.get("currency"), _CURRENCY),
+        currency=text_of(item.get("currency"), _CURRENCY),
         method=method if isinstance(method, str) and method in METHODS else None,
-        target_id=_text(item.get("funding_source_id"), _ID),
-        text=_text(item.get("description")),
+        target_id=text_of(item.get("funding_source_id"), ID),
+        text=text_of(item.get("description")),
         created_on=_created_on(item),
-        party_id=_text(item.get("investor_id"), _ID),
+        party_id=text_of(item.get("investor_id"), ID),
     )
 
 
 def _id(entry: Entry) -> str:
     return entry.reported.withdrawal_id
-
-
-def _text(value: object, form: re.Pattern[str] | None = None) -> str | None:
-    """Return a text that is in its documented form, else None."""
-    if not isinstance(value, str) or (form is not None and not form.fullmatch(value)):
-        return None
-    return value
 
 
 def _created_on(item: Mapping[str, Any]) -> date | None:

@@ -1,8 +1,9 @@
-"""Every answer that Bluum may give to a call about withdrawals, and what it means to us.
+"""Every answer that Bluum may give to a call about withdrawals and orders, and what it means to us.
 
 `ANSWERS` is what the adapter classifies by; `python -m worker.providers.bluum_answers` prints it
 for operators (docs/answers.md). Source keys in capitals name pages of Bluum's documentation, as in
-the project's reference. What follows from a meaning is decided in `worker.core.decide`.
+the project's reference. What follows from a meaning is decided in `worker.core.decide`, and for
+orders in `worker.core.selling`.
 
 Two rules fill the places where Bluum's pages say nothing. What is not clearly a refusal in Bluum's
 own words is unclear, since a guess could end or repeat a payout. And the status is believed before
@@ -44,10 +45,11 @@ class _Sense:
 _Senses: TypeAlias = "Mapping[frozenset[Operation], _Sense]"
 
 _CREATE: Final = frozenset({Operation.CREATE})
-_ONE: Final = frozenset({Operation.LOOK, Operation.CANCEL})
-_LIST: Final = frozenset({Operation.LIST})
+_SELL: Final = frozenset({Operation.SELL})
+_ONE: Final = frozenset({Operation.LOOK, Operation.CANCEL, Operation.ORDER, Operation.CANCEL_ORDER})
+_LIST: Final = frozenset({Operation.LIST, Operation.SURVEY, Operation.ORDERS})
 _CREDENTIALS: Final = frozenset({Operation.CREDENTIALS})
-_ALL: Final = (_CREATE, _ONE, _LIST, _CREDENTIALS)
+_ALL: Final = (_CREATE, _SELL, _ONE, _LIST, _CREDENTIALS)
 
 _ACCEPTED: Final = _Sense(Meaning.ACCEPTED, Acts.US)
 
@@ -61,20 +63,21 @@ def _unclear(why: str | None = None, acts: Acts = Acts.US) -> _Senses:
 
 
 def _refusal(reason: ReasonCode, acts: Acts = Acts.CUSTOMER) -> _Senses:
-    """Ends a first create call; a refused look says nothing about the money and is repeated.
+    """Ends a first create or place call; a refused look says nothing about the money.
 
     Whoever is refused in Bluum's words was let in: the credentials work.
     """
     refused_look = _Sense(Meaning.REFUSED, Acts.US, reason)
     return {
         _CREATE: _Sense(Meaning.REFUSED, acts, reason),
+        _SELL: _Sense(Meaning.REFUSED, acts, reason),
         _ONE: refused_look,
         _LIST: refused_look,
         _CREDENTIALS: _ACCEPTED,
     }
 
 
-_REPORTED: Final[_Senses] = dict.fromkeys((_CREATE, _ONE), _Sense(Meaning.REPORTED, Acts.US))
+_REPORTED: Final[_Senses] = dict.fromkeys((_CREATE, _SELL, _ONE), _Sense(Meaning.REPORTED, Acts.US))
 _AS_ASKED: Final[_Senses] = {
     **_REPORTED,
     _LIST: _Sense(Meaning.LISTED, Acts.US),
@@ -90,6 +93,7 @@ _THROTTLED: Final[_Senses] = {
 _CONFLICTED: Final[_Senses] = {
     **_alike(_Sense(Meaning.UNCLEAR, Acts.US)),
     _CREATE: _Sense(Meaning.CONFLICTED, Acts.US),
+    _SELL: _Sense(Meaning.CONFLICTED, Acts.US),
     _ONE: _Sense(Meaning.CONFLICTED, Acts.US),
 }
 
@@ -141,6 +145,8 @@ _NO_FUNDS: Final = _refusal(ReasonCode.INSUFFICIENT_FUNDS)
 _NOT_ALLOWED: Final = _refusal(ReasonCode.NOT_PERMITTED)
 _OUR_KEY: Final = _refusal(ReasonCode.NOT_PERMITTED, Acts.OPERATOR)
 _NOT_FOUND: Final = _refusal(ReasonCode.NOT_FOUND)
+#: An order that comes at the wrong hour is no wrong order.
+_CLOSED: Final[_Senses] = {**_NO, _SELL: _Sense(Meaning.NOT_NOW, Acts.US)}
 _SILENT: Final = _unclear()
 _TO_THE_OPERATOR: Final = _unclear(acts=Acts.OPERATOR)
 
@@ -229,7 +235,7 @@ _TABLE: Final = (
         codes=_FUNDS,
         bodies=_ENVELOPE,
     ),
-    _code("422-002", _NO, "market closed (orders)"),
+    _code("422-002", _CLOSED, "market closed (orders)"),
     _code("422-003", _NO, "asset not tradable (orders)"),
     _code("422-004", _NO, "too few shares (orders)"),
     _answer({422}, _NO, "ERR", "by its status", bodies=_ENVELOPE),

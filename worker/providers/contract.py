@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from datetime import date
+    from decimal import Decimal
 
     from worker.core.answers import Answer, EntryAnswer, ListAnswer
     from worker.core.decide import Permit
     from worker.core.requests import Request
+    from worker.core.sale import OrderAnswer, OrdersAnswer, Sale
+    from worker.core.selling import SalePermit
 
 
 class Provider(Protocol):
@@ -24,6 +27,10 @@ class Provider(Protocol):
         """Write the exact create body for a request; it is stored and sent, never made again."""
         ...
 
+    def compose_sales(self, request: Request, message_id: str) -> tuple[Sale, ...]:
+        """Write the exact body of each order of a request, with its own key; none are sent here."""
+        ...
+
     async def create(self, permit: Permit) -> Answer:
         """Send one create call. The only call that moves money; it takes nothing but a permit."""
         ...
@@ -33,7 +40,11 @@ class Provider(Protocol):
         ...
 
     async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
-        """Read all withdrawals of a party over some days, every page of them."""
+        """Read all withdrawals of a party over some days, every page of them, to end a doubt."""
+        ...
+
+    async def survey(self, party_id: str, since: date, until: date) -> ListAnswer:
+        """Read the same list to see how its withdrawals fare, in the class of looks."""
         ...
 
     async def entry(self, party_id: str, withdrawal_id: str) -> EntryAnswer:
@@ -42,6 +53,26 @@ class Provider(Protocol):
 
     async def cancel(self, party_id: str, withdrawal_id: str) -> Answer:
         """Ask for a cancellation. Whatever the answer, the withdrawal is to be read afterwards."""
+        ...
+
+    async def sell(self, permit: SalePermit) -> OrderAnswer:
+        """Place one order. The only call that sells; it takes nothing but a permit."""
+        ...
+
+    async def order(self, party_id: str, order_id: str) -> OrderAnswer:
+        """Read one order."""
+        ...
+
+    async def orders(self, party_id: str) -> OrdersAnswer:
+        """Read all orders of a party, every page of them."""
+        ...
+
+    async def cancel_order(self, party_id: str, order_id: str) -> OrderAnswer:
+        """Ask for an order's cancellation. Whatever the answer, it is to be read afterwards."""
+        ...
+
+    async def available(self, party_id: str, currency: str) -> Decimal | None:
+        """Return the most that may be withdrawn, None when that could not be read. Advisory."""
         ...
 
     async def try_credentials(self) -> bool | None:

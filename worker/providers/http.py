@@ -111,7 +111,8 @@ class Line:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the connections."""
+        """Let nothing out any more, and close the connections."""
+        self._pace.close()
         await self._transport.aclose()
 
     async def exchange(

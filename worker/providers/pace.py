@@ -1,111 +1,243 @@
-"""Keeping within the provider's request rate, in this process.
+"""Keeping within the provider's request rate, together with everybody who shares its budget.
 
-Calls leave evenly spaced, whose class goes first (contract P5) and then in the order in which they
-asked; a 429 holds all of them back. Other processes are not known here."""
+A call leaves at a slot that was reserved for this process, whose rank is highest first (contract
+P5) and then in the order in which they asked; a 429 holds all of them back. How slots are shared
+out is decided in `worker.core.budget`; who keeps the budget is not known here."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+import logging
+from collections import OrderedDict, deque
 from datetime import timedelta
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from worker.core.budget import (
+    FAIR_TURN,
+    LEAD_MAX,
+    NONE,
+    Budget,
+    Calls,
+    Rank,
+    Reserved,
+    Wish,
+    allot,
+    ask_again_at,
+    beyond,
+    gap_of,
+)
+from worker.flows.ports import LedgerUnavailable, StepRefused
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
-    #: A waiting call. Its result is None when it may leave, else how long the pause still lasts.
-    Turn: TypeAlias = asyncio.Future[timedelta | None]
+    #: A waiting call. Its result is the slot at which it may leave, or how long it is put off.
+    Turn: TypeAlias = asyncio.Future[float | timedelta]
 
-#: A longer pause is not waited out with a message in hand: the call is put off instead.
+_log = logging.getLogger(__name__)
+
+#: A longer pause is not waited out with a message in hand: the call is put off instead. So is one
+#: that has waited so long while the budget's keeper was away.
 WAIT_LIMIT: Final = timedelta(seconds=5)
-#: The provider counts by its own clock, and not all calls are equally long on their way. So the
-#: calls of one second are spread over this share more: one may come that much later than another.
-MARGIN: Final = 0.08
-#: An event loop wakes up late. So much of it is caught up on, out of the margin, and no more: what
-#: was missed before is not made up for by a burst.
-LATENESS: Final = 0.01
+#: A slot is of use until so long after its time, since an event loop wakes up late: that much is
+#: caught up on, out of the margin. A later one is lost; what was missed is not made up for by a
+#: burst.
+LATENESS: Final = 0.02
+#: Between two questions for what could not be had, and between two while nobody answers.
+_PAUSE: Final = 0.02
+_AWAY_PAUSE: Final = 0.5
+#: How exactly the budget's time has to be known (microseconds), out of the margin too; and how many
+#: answers in a row are thrown away that do not tell it so exactly. After that one is as good as
+#: another.
+_DOUBT_MAX: Final = 20_000
+_VAGUE_MAX: Final = 2
+#: The quickest of so many answers tells how long answers take: one late one says nothing.
+_ANSWERS: Final = 3
 
-#: Which calls go first: those that end a doubt, then new money, then mere looks.
-CLASSES: Final[Mapping[str, int]] = {
-    "cancel": 0,
-    "list": 0,
-    "create": 1,
-    "look": 2,
-    "credentials": 2,
+#: Which calls go first. What is not named here goes with the looks.
+RANKS: Final[Mapping[str, Rank]] = {
+    "cancel": Rank.URGENT,
+    "list": Rank.URGENT,
+    "orders": Rank.URGENT,
+    "cancel_order": Rank.URGENT,
+    "create": Rank.SUBMISSION,
+    "sell": Rank.SUBMISSION,
 }
-#: Every so many turns, whoever has waited longest goes first: nobody waits for ever.
-FAIR_TURN: Final = 10
+
+
+class Alone:
+    """A budget that nobody else shares: at most `rate` calls a second, by the loop's clock."""
+
+    def __init__(self, rate: float) -> None:
+        self._gap = gap_of(rate)
+        self._budget = Budget()
+
+    async def reserve(self, wish: Wish) -> Reserved:
+        """Reserve slots."""
+        now = round(asyncio.get_running_loop().time() * 1e6)
+        first, number, self._budget = allot(self._budget, wish, NONE, gap=self._gap, now=now)
+        return Reserved(now, first, number, self._gap, self._budget)
 
 
 class Pace:
-    """At most `rate` calls a second; `waited` is told the operation and its seconds of waiting."""
+    """Lets calls leave at the slots that `reserve` gives for them.
 
-    def __init__(self, rate: float, *, waited: Callable[[str, float], None]) -> None:
-        self._gap = (1 + MARGIN) / rate
+    `reserve` may raise LedgerUnavailable or StepRefused. `waited` is told the operation and its
+    seconds of waiting, `granted` the rank of each call that leaves. While no call waits, nothing
+    runs here.
+    """
+
+    def __init__(
+        self,
+        reserve: Callable[[Wish], Awaitable[Reserved]],
+        *,
+        waited: Callable[[str, float], None],
+        granted: Callable[[Rank], None] = lambda _rank: None,
+    ) -> None:
+        self._reserve = reserve
         self._waited = waited
-        # The waiting calls of each class, oldest first, each with its number.
-        self._waiting: tuple[OrderedDict[Turn, int], ...] = tuple(
-            OrderedDict() for _ in set(CLASSES.values())
-        )
-        self._numbers = count()
-        self._turns = 0
-        self._next_at = 0.0
+        self._granted = granted
+        self._queue = _Queue()
+        # All times are seconds of the loop's clock. Slots that are ours and still to come:
+        self._slots: deque[float] = deque()
         self._paused_until = 0.0
+        self._untold_until = 0.0
+        # When to ask again for what the last answer left waiting, and the highest rank of that.
+        self._ask_at = 0.0
+        self._left = Rank.URGENT
+        self._away_since: float | None = None
+        self._ages: deque[int] = deque(maxlen=_ANSWERS)
+        self._vague = 0
+        self._asking: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
 
     async def take(self, operation: str) -> timedelta | None:
-        """Wait for this call's turn and return None; or return how long the pause still lasts."""
+        """Wait for this call's turn and return None; or return how long it is put off."""
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
         if (rest := self._rest(asked_at)) > WAIT_LIMIT:
             return rest
+        rank = RANKS.get(operation, Rank.LOOK)
         turn: Turn = loop.create_future()
-        # What has no class goes with the last one.
-        others = self._waiting[CLASSES.get(operation, -1)]
-        others[turn] = next(self._numbers)
+        self._queue.put(turn, rank, asked_at)
         self._serve(loop)
         try:
-            put_off = await turn
+            answer = await turn
         except asyncio.CancelledError:
-            others.pop(turn, None)
-            if not turn.cancelled() and turn.result() is None:
+            self._queue.give_up(turn, rank)
+            if not turn.cancelled() and isinstance(slot := turn.result(), float):
                 # Its turn came in the very moment in which it was given up: it is the next one's.
-                self._next_at -= self._gap
+                self._slots.appendleft(slot)
                 self._serve(loop)
             raise
-        if put_off is None:
-            self._waited(operation, loop.time() - asked_at)
-        return put_off
+        if isinstance(answer, timedelta):
+            return answer
+        self._waited(operation, loop.time() - asked_at)
+        self._granted(rank)
+        return None
 
     def pause(self, wait: timedelta) -> None:
-        """Let nothing out for `wait`: the provider said so. Whoever waits already is held too."""
-        now = asyncio.get_running_loop().time()
-        self._paused_until = max(self._paused_until, now + wait.total_seconds())
-        if (rest := self._rest(now)) <= WAIT_LIMIT:
-            return
-        for others in self._waiting:
-            while others:
-                _tell(others, rest)
+        """Let nothing out for `wait`: the provider said so. All who share the budget are told."""
+        loop = asyncio.get_running_loop()
+        self._untold_until = max(self._untold_until, loop.time() + wait.total_seconds())
+        self._hold(self._untold_until, loop)
+        self._ask_at = 0.0
+        self._serve(loop)
+
+    def close(self) -> None:
+        """Let nothing out any more, and put off whoever waits."""
+        self._queue.put_off(WAIT_LIMIT)
+        self._untold_until = 0.0
+        for running in (self._alarm, self._asking):
+            if running is not None:
+                running.cancel()
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let out whose turn it is by now, and come back when it is the next one's."""
+        """Let out whose turn it is by now, ask for more slots, and come back at the next one."""
         now = loop.time()
-        while any(self._waiting):
-            at = max(self._next_at, self._paused_until)
-            if at > now:
-                self._wake_at(at, loop)
-                return
-            if _tell(self._first(), None):
-                self._next_at = max(at, now - LATENESS) + self._gap
+        while self._slots and self._slots[0] < now - LATENESS:
+            self._slots.popleft()
+        while self._slots and self._slots[0] <= now and self._queue.answer(self._slots[0]):
+            self._slots.popleft()
+        wanted = beyond(self._queue.calls, len(self._slots))
+        at = [self._slots[0]] if self._slots and self._queue.calls != NONE else []
+        if self._asking is None and (wanted != NONE or self._untold_until):
+            if now >= self._ask_at or _highest(wanted) < self._left:
+                self._asking = loop.create_task(self._ask(wanted, loop))
+            else:
+                at.append(self._ask_at)
+        if at:
+            self._wake_at(min(at), loop)
 
-    def _first(self) -> OrderedDict[Turn, int]:
-        """Return the class whose oldest call goes next."""
-        self._turns += 1
-        waiting = [others for others in self._waiting if others]
-        if self._turns % FAIR_TURN:
-            return waiting[0]
-        return min(waiting, key=lambda others: next(iter(others.values())))
+    async def _ask(self, wanted: Calls, loop: asyncio.AbstractEventLoop) -> None:
+        """Ask for slots, once."""
+        asked_at, untold_until = loop.time(), self._untold_until
+        pause = max(0, round((untold_until - asked_at) * 1e6))
+        wish = Wish(wanted, lead=self._lead(), pause=pause)
+        try:
+            async with asyncio.timeout(WAIT_LIMIT.total_seconds()):
+                reserved = await self._reserve(wish)
+        except (LedgerUnavailable, StepRefused, TimeoutError) as error:
+            self._away(asked_at, error, loop)
+        except Exception as error:  # noqa: BLE001 - a bug lets nothing out, and is told
+            _log.exception("the request budget failed")
+            self._away(asked_at, error, loop)
+        else:
+            if self._untold_until == untold_until:
+                self._untold_until = 0.0
+            self._got(reserved, wish, loop)
+        self._asking = None
+        self._serve(loop)
+
+    def _got(self, reserved: Reserved, wish: Wish, loop: asyncio.AbstractEventLoop) -> None:
+        now, budget = loop.time(), reserved.budget
+
+        def local(at: int) -> float:
+            return now + (at - reserved.now) / 1e6
+
+        self._away_since = None
+        self._ages.append(reserved.age)
+        self._ask_at = 0.0
+        if budget.paused_until > reserved.now:
+            self._hold(local(budget.paused_until), loop)
+        if self._untold_until:
+            # The provider asked for a pause while these were on their way.
+            return
+        if reserved.doubt > _DOUBT_MAX and self._vague < _VAGUE_MAX:
+            self._vague += 1
+            return
+        self._vague = 0
+        last = reserved.first + reserved.count * reserved.gap
+        self._slots.extend(map(local, range(reserved.first, last, reserved.gap)))
+        left = beyond(wish.wanted, reserved.count)
+        if left != NONE:
+            self._left = _highest(left)
+            self._ask_at = max(now + _PAUSE, local(ask_again_at(budget, left) - wish.lead))
+
+    def _away(self, asked_at: float, error: Exception, loop: asyncio.AbstractEventLoop) -> None:
+        """Come back later, and keep nobody waiting for longer than the limit."""
+        now, limit = loop.time(), WAIT_LIMIT.total_seconds()
+        if self._away_since is None:
+            self._away_since = asked_at
+            _log.warning("the request budget is away", extra={"error": type(error).__name__})
+        self._ask_at, self._left = now + _AWAY_PAUSE, Rank.URGENT
+        if now - self._away_since >= limit:
+            self._queue.put_off(WAIT_LIMIT, asked_before=now - limit)
+
+    def _hold(self, until: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Let nothing out until then. Whoever waits is held too."""
+        self._paused_until = max(self._paused_until, until)
+        while self._slots and self._slots[0] < self._paused_until:
+            self._slots.popleft()
+        if (rest := self._rest(loop.time())) > WAIT_LIMIT:
+            self._queue.put_off(rest)
+
+    def _lead(self) -> int:
+        """Return how long answers take, where it is too long for a slot that is due now."""
+        age = min(self._ages) if len(self._ages) == _ANSWERS else 0
+        return min(age, LEAD_MAX) if age > LATENESS / 2 * 1e6 else 0
 
     def _wake_at(self, at: float, loop: asyncio.AbstractEventLoop) -> None:
         if self._alarm is not None:
@@ -116,10 +248,58 @@ class Pace:
         return timedelta(seconds=self._paused_until - now)
 
 
-def _tell(others: OrderedDict[Turn, int], put_off: timedelta | None) -> bool:
-    """Answer the oldest call of a class; False when it was given up and does not hear any more."""
-    turn, _ = others.popitem(last=False)
-    if turn.done():
+class _Queue:
+    """The calls that wait, in the order in which they are to leave."""
+
+    def __init__(self) -> None:
+        # Of each rank, oldest first, each with its number and when it asked.
+        self._waiting: tuple[OrderedDict[Turn, tuple[int, float]], ...] = tuple(
+            OrderedDict() for _ in Rank
+        )
+        self._numbers = count()
+        self._turns = 0
+
+    @property
+    def calls(self) -> Calls:
+        """How many wait, by rank."""
+        urgent, submissions, looks = map(len, self._waiting)
+        return urgent, submissions, looks
+
+    def put(self, turn: Turn, rank: Rank, asked_at: float) -> None:
+        """Let a call wait."""
+        self._waiting[rank][turn] = next(self._numbers), asked_at
+
+    def give_up(self, turn: Turn, rank: Rank) -> None:
+        """Forget a call, unless it was answered already."""
+        self._waiting[rank].pop(turn, None)
+
+    def answer(self, slot: float) -> bool:
+        """Give a slot to the next call; False when nobody wants it."""
+        while self.calls != NONE:
+            turn, _ = self._next().popitem(last=False)
+            # One that was given up does not hear any more.
+            if not turn.done():
+                turn.set_result(slot)
+                return True
         return False
-    turn.set_result(put_off)
-    return True
+
+    def put_off(self, wait: timedelta, *, asked_before: float = inf) -> None:
+        """Tell those who asked by then that it will take so long."""
+        for others in self._waiting:
+            while others and next(iter(others.values()))[1] <= asked_before:
+                turn, _ = others.popitem(last=False)
+                if not turn.done():
+                    turn.set_result(wait)
+
+    def _next(self) -> OrderedDict[Turn, tuple[int, float]]:
+        """Return the rank whose oldest call goes next."""
+        self._turns += 1
+        waiting = [others for others in self._waiting if others]
+        if self._turns % FAIR_TURN:
+            return waiting[0]
+        return min(waiting, key=lambda others: next(iter(others.values())))
+
+
+def _highest(calls: Calls) -> Rank:
+    """Return the highest rank of which any call waits; the lowest when none does."""
+    return next((rank for rank in Rank if calls[rank]), Rank.LOOK)

@@ -53,7 +53,8 @@ class Consumer:
     `handle` carries one message out and says how it is settled. `report` is told whether messages
     are being consumed. `note_burial` is told of each dead letter before it is published, and may
     raise LedgerUnavailable: then the message goes back; `buried` is told of its reason afterwards.
-    `prefetch` bounds how many messages are in work at once, also across reconnections.
+    `prefetch` bounds how many messages are in work at once, also across reconnections. `purpose`
+    names the connection at the broker.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Consumer:
         report: Callable[[bool, str], None],
         note_burial: Callable[[Envelope, DeadReason], Awaitable[None]],
         buried: Callable[[DeadReason], None],
+        purpose: str = "consumer",
         check_every: timedelta = CHECK_EVERY,
     ) -> None:
         self._broker = broker
@@ -81,6 +83,7 @@ class Consumer:
         self._report = report
         self._note_burial = note_burial
         self._buried = buried
+        self._purpose = purpose
         self._check_every = check_every
         #: Delivered, and waiting for a place.
         self._waiting: deque[Delivery] = deque()
@@ -98,7 +101,7 @@ class Consumer:
         """Consume until `stop`; connect again whenever the connection is lost."""
         await keep_connected(
             self._broker,
-            "consumer",
+            self._purpose,
             self._session,
             told=self._tell_lost,
             stopping=self._stopping,

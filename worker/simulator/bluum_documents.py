@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from worker.simulator.bluum_bank import Kind
 from worker.simulator.bluum_terms import BLOCKED, INACTIVE
 from worker.simulator.bluum_withdrawal import Method, Status
 
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from worker.simulator.bluum_bank import BluumBank, Effect, Wallet
     from worker.simulator.bluum_refusals import Refusal
+    from worker.simulator.bluum_wallets import Wallet
     from worker.simulator.bluum_withdrawal import Page, Withdrawal
 
 Document: TypeAlias = dict[str, Any]
@@ -39,7 +38,7 @@ def withdrawal_document(withdrawal: Withdrawal, *, now: datetime) -> Document:
     """Return a withdrawal as it stands at `now` (WD)."""
     instruction = withdrawal.instruction
     status = withdrawal.status(now)
-    return _envelope(
+    return envelope(
         withdrawal.id, "withdrawal", created=int(withdrawal.executed_at.timestamp())
     ) | {
         "investor_id": withdrawal.investor_id,
@@ -53,6 +52,7 @@ def withdrawal_document(withdrawal: Withdrawal, *, now: datetime) -> Document:
         "method_details": _method_details(withdrawal, status),
         "destination_details": None,
         "initiated_at": instant(withdrawal.executed_at),
+        # Whether it survives a reversal is undocumented; here it does not.
         "completed_at": instant(withdrawal.ends_at) if status is Status.COMPLETED else None,
         "failure_reason": withdrawal.failure_reason if status is Status.FAILED else None,
     }
@@ -61,21 +61,36 @@ def withdrawal_document(withdrawal: Withdrawal, *, now: datetime) -> Document:
 def page_document(page: Page, *, investor_id: str, now: datetime) -> Document:
     """Return a page of withdrawals in the list envelope (HOW)."""
     data = [withdrawal_document(withdrawal, now=now) for withdrawal in page.withdrawals]
-    return _list(f"/v1/investors/{investor_id}/withdrawals", data, has_more=page.has_more)
+    return list_document(f"/v1/investors/{investor_id}/withdrawals", data, has_more=page.has_more)
+
+
+def wallet_document(wallet: Wallet) -> Document:
+    """Return one wallet (WAL)."""
+    available = money(wallet.available)
+    return envelope(wallet.id, "wallet") | {
+        "currency": wallet.currency,
+        "balance": money(wallet.balance),
+        "available_balance": available,
+        "reserved_balance": money(wallet.reserved),
+        "cash_withdrawable": money(wallet.withdrawable),
+        "buying_power": available,
+        "equity": money(wallet.balance),
+        "status": "active",
+    }
 
 
 def wallets_document(wallets: Sequence[Wallet], *, investor_id: str) -> Document:
     """Return an investor's wallets in the list envelope (WAL)."""
-    data = [_wallet_document(wallet) for wallet in wallets]
-    return _list(f"/v1/investors/{investor_id}/wallets", data)
+    data = [wallet_document(wallet) for wallet in wallets]
+    return list_document(f"/v1/investors/{investor_id}/wallets", data)
 
 
 def investor_document(investor_id: str, wallets: Sequence[Wallet]) -> Document:
     """Return an investor with its balance in US dollars (INV)."""
     home = next(wallet for wallet in wallets if wallet.currency == _HOME_CURRENCY)
-    return _envelope(investor_id, "investor") | {
+    return envelope(investor_id, "investor") | {
         "balance": money(home.balance),
-        "cash_withdrawable": money(home.available),
+        "cash_withdrawable": money(home.withdrawable),
         "status": "under_review" if investor_id.startswith(BLOCKED) else "active",
     }
 
@@ -95,7 +110,7 @@ def funding_sources_document(investor_id: str, *, kind: str) -> Document:
         _funding_source(f"{INACTIVE}_{suffix}", "plaid", "disconnected", plaid),
     ]
     wanted = [source for source in data if kind in ("all", source["type"])]
-    return _list(f"/v1/investors/{investor_id}/funding-sources", wanted)
+    return list_document(f"/v1/investors/{investor_id}/funding-sources", wanted)
 
 
 def refusal_document(refusal: Refusal) -> Document:
@@ -110,12 +125,20 @@ def refusal_document(refusal: Refusal) -> Document:
     }
 
 
-def effects_document(bank: BluumBank, *, now: datetime) -> list[Document]:
-    """Return every effect on money, in order: what a test compares a client's story with."""
-    return [
-        {"sequence": sequence} | _effect_document(bank.withdrawal_of(effect), effect, now=now)
-        for sequence, effect in enumerate(bank.effects, start=1)
-    ]
+def envelope(identifier: str, kind: str, *, created: int | None = None) -> Document:
+    """Return what every resource begins with (HOW)."""
+    return {
+        "id": identifier,
+        "object": kind,
+        "created": created,
+        "livemode": False,
+        "metadata": {},
+    }
+
+
+def list_document(url: str, data: list[Document], *, has_more: bool = False) -> Document:
+    """Return the list envelope (HOW)."""
+    return {"object": "list", "url": url, "has_more": has_more, "data": data}
 
 
 def money(amount: Decimal) -> str:
@@ -126,20 +149,6 @@ def money(amount: Decimal) -> str:
 def instant(moment: datetime) -> str:
     """Write a moment in UTC as ISO 8601 with milliseconds (REF)."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _envelope(identifier: str, kind: str, *, created: int | None = None) -> Document:
-    return {
-        "id": identifier,
-        "object": kind,
-        "created": created,
-        "livemode": False,
-        "metadata": {},
-    }
-
-
-def _list(url: str, data: list[Document], *, has_more: bool = False) -> Document:
-    return {"object": "list", "url": url, "has_more": has_more, "data": data}
 
 
 def _method_details(withdrawal: Withdrawal, status: Status) -> Document | None:
@@ -164,48 +173,10 @@ def _method_details(withdrawal: Withdrawal, status: Status) -> Document | None:
             return None
 
 
-def _wallet_document(wallet: Wallet) -> Document:
-    available = money(wallet.available)
-    return _envelope(wallet.id, "wallet") | {
-        "currency": wallet.currency,
-        "balance": money(wallet.balance),
-        "available_balance": available,
-        "reserved_balance": money(wallet.reserved),
-        # Never defined by the pages; without trading there is no reason for it to differ.
-        "cash_withdrawable": available,
-        "buying_power": available,
-        "equity": money(wallet.balance),
-        "status": "active",
-    }
-
-
 def _funding_source(identifier: str, kind: str, status: str, details: Document) -> Document:
     return (
-        _envelope(identifier, "funding_source")
+        envelope(identifier, "funding_source")
         | {"type": kind, "status": status, "bank_name": "Demo Bank", "mask": "6789"}
         | details
         | {"updated_at": None}
     )
-
-
-def _effect_document(withdrawal: Withdrawal, effect: Effect, *, now: datetime) -> Document:
-    instruction = withdrawal.instruction
-    named: Document = {
-        "effect": effect.kind,
-        "id": withdrawal.id,
-        "investor_id": withdrawal.investor_id,
-    }
-    match effect.kind:
-        case Kind.CANCEL:
-            return named | {"cancelled_at": instant(effect.at)}
-        case Kind.WITHDRAWAL:
-            return named | {
-                "idempotency_key": withdrawal.idempotency_key,
-                "amount": money(instruction.amount),
-                "currency": instruction.currency,
-                "method": instruction.method,
-                "funding_source_id": instruction.funding_source_id,
-                "description": instruction.description,
-                "executed_at": instant(effect.at),
-                "status": withdrawal.status(now),
-            }

@@ -20,17 +20,9 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from worker.simulator.bluum_api import (
-    ROUTES,
-    UNKNOWN_ROUTE,
-    Answer,
-    Call,
-    Operation,
-    Route,
-    answer,
-    refused,
-)
+from worker.simulator.bluum_api import ROUTES, UNKNOWN_ROUTE, answer
 from worker.simulator.bluum_refusals import Code, Refusal
+from worker.simulator.bluum_route import Answer, Call, Operation, Route, refused
 from worker.simulator.chance import fraction
 from worker.simulator.faults import (
     BEFORE,
@@ -42,6 +34,8 @@ from worker.simulator.faults import (
 from worker.simulator.traffic import OUTAGE
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from worker.simulator.simulation import Simulation
 
 #: The largest body of a request (CODES 400-008 names no number; ours).
@@ -52,6 +46,7 @@ HANG_MAX: Final = 300.0
 HANG_CHECK: Final = 0.05
 #: A word that no page documents.
 UNDOCUMENTED_STATUS: Final = "in_review"
+_READS_OF_ONE: Final = frozenset({Operation.GET_WITHDRAWAL, Operation.GET_ORDER})
 
 _BAD_GATEWAY: Final = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 _CAPTIVE_PAGE: Final = "<html><body>It works!</body></html>"
@@ -114,28 +109,41 @@ class BluumHttp:
         simulation = self._simulation
         seed = simulation.options.terms.seed
         fault = fault_of_call(simulation.faults, route.kind, seed=seed, name=name)
-        response = None if fault in BEFORE else self._take_effect(route, request, body, name=name)
+        call = self._call(route, request, body)
+        if fault is Fault.LATE:
+            self._take_effect_late(route, call)
+        spared = fault is not Fault.LATE and fault not in BEFORE
+        response = self._take_effect(route, call, name=name) if spared else None
         if fault is None or (fault is Fault.GARBAGE_AFTER and not _is_success(response)):
             # Garbage claims a success, so a refusal stays a refusal.
             return response
         simulation.traffic.faults[fault] += 1
         return await self._strike(fault, request, response, name=name)
 
-    def _take_effect(
-        self, route: Route, request: web.Request, body: bytes, *, name: str
-    ) -> web.Response:
-        simulation = self._simulation
-        call = Call(
+    def _call(self, route: Route, request: web.Request, body: bytes) -> Call:
+        return Call(
             identifiers={} if route is UNKNOWN_ROUTE else request.match_info,
             query=tuple(request.query.items()),
             body=body,
             # An empty key is no key; the pages do not say.
             key=request.headers.get("Idempotency-Key") or None,
-            now=simulation.clock.now(),
+            now=self._simulation.clock.now(),
         )
-        answered = answer(route, simulation.bank, call)
+
+    def _take_effect_late(self, route: Route, call: Call) -> None:
+        """Let a call whose client has long given up take effect all the same."""
+        house = self._simulation.house
+
+        def take_effect(at: datetime) -> None:
+            answer(route, house, replace(call, now=at))
+
+        house.ground.agenda.plan(call.now + self._simulation.options.lateness, take_effect)
+
+    def _take_effect(self, route: Route, call: Call, *, name: str) -> web.Response:
+        simulation = self._simulation
+        answered = answer(route, simulation.house, call)
         if (
-            route.operation is Operation.GET_WITHDRAWAL
+            route.operation in _READS_OF_ONE
             and answered.status == HTTPStatus.OK
             and has_unknown_status(simulation.faults, seed=simulation.options.terms.seed, name=name)
         ):
@@ -162,7 +170,7 @@ class BluumHttp:
             case Fault.HANG_BEFORE | Fault.HANG_AFTER:
                 await self._hang(request)
                 return None
-            case Fault.DROP_BEFORE | Fault.DROP_AFTER:
+            case Fault.DROP_BEFORE | Fault.DROP_AFTER | Fault.LATE:
                 return None
 
     async def _hang(self, request: web.Request) -> None:

@@ -1,4 +1,4 @@
-"""Bluum's catalogue of errors, as far as withdrawals meet it (source CODES, ERR, REF).
+"""Bluum's catalogue of errors, as far as the simulator has it (source CODES, ERR, REF).
 
 Values only. A refusal is an expected outcome, hence no exception."""
 
@@ -20,7 +20,8 @@ class Code(StrEnum):
     BAD_FORMAT = "BLUM-400-003"
     BAD_ENUM = "BLUM-400-004"
     BAD_AMOUNT = "BLUM-400-005"
-    BAD_DATE_RANGE = "BLUM-400-006"
+    BAD_QUANTITY = "BLUM-400-006"
+    BAD_DATE_RANGE = "BLUM-400-007"
     BODY_TOO_LARGE = "BLUM-400-008"
     AUTH_MISSING = "BLUM-401-001"
     AUTH_MALFORMED = "BLUM-401-002"
@@ -28,10 +29,14 @@ class Code(StrEnum):
     NOT_APPROVED = "BLUM-403-002"
     NOT_FOUND = "BLUM-404-001"
     UNKNOWN_PATH = "BLUM-404-002"
+    UNKNOWN_ASSET = "BLUM-404-003"
     DUPLICATE = "BLUM-409-001"
     KEY_REUSED = "BLUM-409-002"
     STATE_FORBIDS = "BLUM-409-003"
     INSUFFICIENT_FUNDS = "BLUM-422-001"
+    MARKET_CLOSED = "BLUM-422-002"
+    NOT_TRADABLE = "BLUM-422-003"
+    TOO_FEW_SHARES = "BLUM-422-004"
     EXCEEDS_AVAILABLE = "BLUM-422-005"
     RATE_LIMITED = "BLUM-429-001"
     INTERNAL = "BLUM-500-001"

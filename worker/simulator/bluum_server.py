@@ -16,6 +16,7 @@ from aiohttp import web
 
 from worker.simulator.bluum_http import BODY_MAX, BluumHttp
 from worker.simulator.control import PREFIX, Control
+from worker.simulator.post import passing_time
 from worker.simulator.simulation import BluumOptions, Simulation
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class BluumServer:
     @property
     def bank(self) -> BluumBank:
         """The money behind the API."""
-        return self.simulation.bank
+        return self.simulation.house.bank
 
     @property
     def clock(self) -> Clock:
@@ -91,7 +92,8 @@ async def serve(options: BluumOptions | None = None) -> AsyncIterator[BluumServe
             runner, simulation.options.host, simulation.options.port, backlog=BACKLOG
         )
         await site.start()
-        yield BluumServer(port=runner.addresses[0][1], simulation=simulation)
+        async with passing_time(simulation):
+            yield BluumServer(port=runner.addresses[0][1], simulation=simulation)
     finally:
         simulation.closing.set()
         await runner.cleanup()

@@ -53,7 +53,7 @@ class Withdrawal:
     """One executed withdrawal with its course, fixed when it was created.
 
     It is pending before `processing_at`, processing before `ends_at`, and then `end` (completed or
-    failed), unless it was cancelled.
+    failed), unless it was cancelled; a completed one may be `reversed_to` another end later.
     """
 
     id: str
@@ -67,15 +67,19 @@ class Withdrawal:
     end: Status
     failure_reason: str | None
     cancelled_at: datetime | None = None
+    reversed_at: datetime | None = None
+    reversed_to: Status | None = None
 
     def status(self, now: datetime) -> Status:
         """Return where the withdrawal stands at `now`."""
-        if self.cancelled_at is not None:
+        if self.cancelled_at is not None and self.cancelled_at <= now:
             return Status.CANCELLED
         if now < self.processing_at:
             return Status.PENDING
         if now < self.ends_at:
             return Status.PROCESSING
+        if self.reversed_at is not None and self.reversed_at <= now:
+            return self.reversed_to or self.end
         return self.end
 
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Enough for every lifetime there is, and far from the end of the calendar.
 ADVANCE_MAX: Final = timedelta(days=3650)
 
 
 class Clock:
-    """Tells the time, and can be put forward so that nobody has to wait for a day to pass."""
+    """Tells the time, and can be put forward so that nobody has to wait for a day to pass.
+
+    `on_advance` is called whenever it was put forward.
+    """
 
     def __init__(self) -> None:
+        self.on_advance: Callable[[], None] | None = None
         self._started_at = datetime.now(UTC)
         # The wall clock may be set back by whoever keeps it; the bank relies on time's direction.
         self._started = time.monotonic()
@@ -29,6 +36,8 @@ class Clock:
         if by < timedelta() or self._ahead + by > ADVANCE_MAX:
             raise ValueError(f"advance_seconds: 0 to {ADVANCE_MAX.days} days in all")
         self._ahead += by
+        if self.on_advance is not None:
+            self.on_advance()
 
 
 def seconds(value: object, *, name: str) -> timedelta:

@@ -21,7 +21,7 @@ class Fault(StrEnum):
 
     `drop`: the TCP connection is cut. `error`: 500 in Bluum's envelope, or 502 or 503 without JSON.
     `hang`: no answer until the client goes away. `garbage`: a success whose body is truncated or
-    not JSON.
+    not JSON. `late`: the connection is cut at once, and the call takes effect a while later.
     """
 
     DROP_BEFORE = "drop_before"
@@ -31,14 +31,19 @@ class Fault(StrEnum):
     HANG_BEFORE = "hang_before"
     HANG_AFTER = "hang_after"
     GARBAGE_AFTER = "garbage_after"
+    LATE = "late"
 
 
-#: A withdrawal that is read has a status nobody documented. It strikes a document, not a call, and
-#: so may meet any of the faults above.
+#: A withdrawal or an order that is read has a status nobody documented. It strikes a document, not
+#: a call, and so may meet any of the faults above.
 UNKNOWN_STATUS: Final = "unknown_status"
+#: What strikes a webhook's delivery: it is never sent, sent twice, or sent after later ones.
+WEBHOOK_LOST: Final = "webhook_lost"
+WEBHOOK_DOUBLED: Final = "webhook_doubled"
+WEBHOOK_DELAYED: Final = "webhook_delayed"
 #: The names of all that happens by a share.
-SHARES: Final = (*Fault, UNKNOWN_STATUS)
-#: The faults that strike before anything happened.
+SHARES: Final = (*Fault, UNKNOWN_STATUS, WEBHOOK_LOST, WEBHOOK_DOUBLED, WEBHOOK_DELAYED)
+#: The faults that strike before anything happened, and after which nothing happens.
 BEFORE: Final = frozenset({Fault.DROP_BEFORE, Fault.ERROR_BEFORE, Fault.HANG_BEFORE})
 
 
@@ -46,20 +51,28 @@ class CallKind(StrEnum):
     """What a call does, as far as faults care."""
 
     CREATE = "create"
+    PLACE = "place"
+    CANCEL = "cancel"
     READ = "read"
     OTHER = "other"
 
 
 class Reach(StrEnum):
-    """Which calls the shares are shares of."""
+    """Which calls the shares are shares of. `creates` are those of withdrawals and of orders."""
 
     CREATES = "creates"
+    WITHDRAWALS = "withdrawals"
+    ORDERS = "orders"
+    CANCELS = "cancels"
     READS = "reads"
     ALL = "all"
 
 
 _REACHED: Final[Mapping[Reach, frozenset[CallKind]]] = {
-    Reach.CREATES: frozenset({CallKind.CREATE}),
+    Reach.CREATES: frozenset({CallKind.CREATE, CallKind.PLACE}),
+    Reach.WITHDRAWALS: frozenset({CallKind.CREATE}),
+    Reach.ORDERS: frozenset({CallKind.PLACE}),
+    Reach.CANCELS: frozenset({CallKind.CANCEL}),
     Reach.READS: frozenset({CallKind.READ}),
     Reach.ALL: frozenset(CallKind),
 }
@@ -69,9 +82,10 @@ _REACHED: Final[Mapping[Reach, frozenset[CallKind]]] = {
 class Faults:
     """How often each fault strikes, as a share (0 to 1) of the calls that `calls` names.
 
-    `unknown_status` is always a share of the reads of one withdrawal, whatever `calls` says. An
-    `outage` answers every call of the API with 503 until it is switched off. ValueError naming the
-    field when a share is out of range, or when those of one call add up to more than 1.
+    `unknown_status` is always a share of the reads of one withdrawal or order, whatever `calls`
+    says, and `webhook_lost`, `webhook_doubled` and `webhook_delayed` are shares of the deliveries.
+    An `outage` answers every call of the API with 503 until it is switched off. ValueError naming
+    the field when a share is out of range, or when those of one call add up to more than 1.
     """
 
     drop_before: float = 0.0
@@ -81,7 +95,11 @@ class Faults:
     hang_before: float = 0.0
     hang_after: float = 0.0
     garbage_after: float = 0.0
+    late: float = 0.0
     unknown_status: float = 0.0
+    webhook_lost: float = 0.0
+    webhook_doubled: float = 0.0
+    webhook_delayed: float = 0.0
     calls: Reach = Reach.CREATES
     outage: bool = False
 

@@ -69,6 +69,13 @@ def upgrade() -> None:
         unique=True,
     )
     _index("ix_withdrawals_due", "withdrawals", ["errand", "due_at"], where="due_at IS NOT NULL")
+    _index(
+        "ix_withdrawals_party",
+        "withdrawals",
+        ["provider", "party_id", "due_at"],
+        where="due_at IS NOT NULL",
+    )
+    _index("ix_withdrawals_party_taken", "withdrawals", ["provider", "party_id", "taken_at"])
     _index("ix_withdrawals_woken", "withdrawals", ["woken_at"], where="woken_at IS NOT NULL")
     _index(
         "ix_withdrawals_open",
@@ -123,6 +130,8 @@ def upgrade() -> None:
         sa.Column("provider_text", sa.Text),
         sqlite_with_rowid=False,
     )
+    _tables_of_hints()
+    _table_of_cancellations()
     op.create_table(
         "suspects",
         sa.Column("identity", sa.LargeBinary, primary_key=True),
@@ -137,6 +146,105 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.BigInteger, nullable=False),
     )
     _tables_of_the_books()
+    _tables_of_the_budget()
+    _table_of_rounds()
+
+
+def _tables_of_hints() -> None:
+    op.create_table(
+        "sale_orders",
+        sa.Column("provider", sa.Text, primary_key=True),
+        sa.Column("order_id", sa.Text, primary_key=True),
+        sa.Column("withdrawal", _ROW, sa.ForeignKey("withdrawals.id"), nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "webhooks",
+        sa.Column("digest", sa.LargeBinary, primary_key=True),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("event", sa.Text),
+        sa.Column("resource_id", sa.Text, nullable=False),
+        sa.Column("received_at", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    _index("ix_webhooks_received_at", "webhooks", ["received_at"])
+
+
+def _tables_of_the_budget() -> None:
+    op.create_table(
+        "budgets",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("next_at", sa.BigInteger, nullable=False),
+        sa.Column("paused_until", sa.BigInteger, nullable=False),
+        sa.Column("passed", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "budget_demands",
+        sa.Column("budget", sa.Text, primary_key=True),
+        sa.Column("replica", sa.Text, primary_key=True),
+        sa.Column("urgent", sa.Integer, nullable=False),
+        sa.Column("submissions", sa.Integer, nullable=False),
+        sa.Column("looks", sa.Integer, nullable=False),
+        sa.Column("told_at", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
+def _table_of_cancellations() -> None:
+    op.create_table(
+        "cancellations",
+        sa.Column("message_id", sa.Text, primary_key=True),
+        sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+        sa.Column("request_message_id", sa.Text),
+        sa.Column("provider", sa.Text),
+        sa.Column("withdrawal_id", sa.Text),
+        sa.Column("reason", sa.Text),
+        sa.Column("correlation_id", sa.Text),
+        sa.Column("reply_to", sa.Text),
+        sa.Column("traceparent", sa.Text),
+        sa.Column("taken_at", sa.BigInteger, nullable=False),
+        sa.Column("waits_until", sa.BigInteger, nullable=False),
+        sa.Column("withdrawal", _ROW, sa.ForeignKey("withdrawals.id")),
+        sa.Column("settled_at", sa.BigInteger),
+        sa.Column("outcome", sa.Text),
+        sa.Column("answer", sa.Integer),
+        sa.Column("published_at", sa.BigInteger),
+        sqlite_with_rowid=False,
+    )
+    _index("ix_cancellations_request", "cancellations", ["request_message_id"])
+    _index("ix_cancellations_withdrawal_id", "cancellations", ["provider", "withdrawal_id"])
+    _index("ix_cancellations_withdrawal", "cancellations", ["withdrawal"])
+    _index(
+        "ix_cancellations_waiting",
+        "cancellations",
+        ["waits_until"],
+        where="withdrawal IS NULL AND settled_at IS NULL",
+    )
+    _index(
+        "ix_cancellations_unanswered",
+        "cancellations",
+        ["settled_at"],
+        where="withdrawal IS NULL AND published_at IS NULL",
+    )
+
+
+def _table_of_rounds() -> None:
+    op.create_table(
+        "rounds",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("holder", sa.Text),
+        sa.Column("held_until", sa.BigInteger),
+        sa.Column("began_at", sa.BigInteger, nullable=False),
+        sa.Column("since", sa.BigInteger),
+        sa.Column("until", sa.BigInteger),
+        sa.Column("place", sa.BigInteger),
+        sa.Column("last", sa.BigInteger),
+        sa.Column("found", sa.Text),
+        sa.Column("completed_at", sa.BigInteger),
+        sa.Column("completed", sa.Text),
+        sqlite_with_rowid=False,
+    )
 
 
 def _tables_of_the_books() -> None:

@@ -1,0 +1,77 @@
+"""Cancelling a withdrawal that the provider holds: ask, then read it, and believe what was read.
+
+The answer to a cancel call is in no documentation; what became of the money is what a look says."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from worker.core.answers import Answer, Denied, Reported
+from worker.core.decide import decide_cancel
+from worker.flows.commit import commit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from worker.core.decide import Held
+    from worker.core.schedule import Patience
+    from worker.flows.ports import Announcer, Now, Observer, Recorder
+
+
+class Canceller(Protocol):
+    """Cancels withdrawals at the provider, and reads them."""
+
+    async def cancel(self, party_id: str, withdrawal_id: str) -> Answer:
+        """Ask for a cancellation; silence is an answer too."""
+        ...
+
+    async def look(self, party_id: str, withdrawal_id: str) -> Answer:
+        """Read it; silence is an answer too."""
+        ...
+
+
+class Cancelling:
+    """Cancels withdrawals that the provider holds; `denied` is told of refused credentials."""
+
+    def __init__(
+        self,
+        *,
+        providers: Mapping[str, Canceller],
+        ledger: Recorder,
+        announcer: Announcer,
+        observer: Observer,
+        now: Now,
+        patience: Patience,
+        chance: Callable[[], float],
+        denied: Callable[[str], None],
+    ) -> None:
+        self._providers = providers
+        self._commit = partial(commit, ledger=ledger, observer=observer, announcer=announcer)
+        self._observer = observer
+        self._now = now
+        self._patience = patience
+        self._chance = chance
+        self._denied = denied
+
+    async def run(self, held: Held) -> None:
+        """Ask once for one withdrawal's cancellation, and commit what follows."""
+        order = held.withdrawal.order
+        name, party_id = order.provider or "", order.party_id or ""
+        withdrawal_id = held.withdrawal.withdrawal_id or ""
+        provider = self._providers[name]
+        answer = await provider.cancel(party_id, withdrawal_id)
+        seen = await provider.look(party_id, withdrawal_id)
+        if isinstance(answer, Denied) or isinstance(seen, Denied):
+            self._denied(name)
+        if isinstance(seen, Reported) and seen.status is None:
+            self._observer.unknown_status(name)
+        decision = decide_cancel(
+            held.withdrawal,
+            answer,
+            seen,
+            now=self._now(),
+            patience=self._patience,
+            chance=self._chance(),
+        )
+        await self._commit(held, decision)

@@ -1,0 +1,178 @@
+"""Hints from outside that a withdrawal should be looked at now, each heard once.
+
+A hint sets `woken_at` and nothing else: whoever claims the row then reads the truth from the
+provider. No content of a delivery is kept here, and none decides anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from sqlalchemy import case, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.ledger import rows
+from worker.ledger.schema import sale_orders, webhooks, withdrawals
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+    from typing import TypeAlias
+
+    from sqlalchemy import Connection
+
+    #: The rows that ids belong to, by provider and id.
+    Owners: TypeAlias = Mapping[tuple[str, str], Collection[int]]
+
+#: What became of a hint. Occupied: somebody writes the withdrawal at this moment; ask again.
+Fate = Literal["heard", "duplicate", "unknown", "occupied"]
+
+#: How often, and after which pauses, one asks again that found its withdrawal occupied. Who writes
+#: it is done within a commit.
+TRIES: Final = 40
+PAUSE_SECONDS: Final = 0.05
+
+#: So many old deliveries are forgotten in one step: it must not hold up what is written beside it.
+FORGET_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """A delivery names these ids of a provider, withdrawals' or orders'. Result: Fate.
+
+    `digest` tells the delivery from others; a repeated one changes nothing. `event` is kept beside
+    it for people.
+    """
+
+    provider: str
+    digest: bytes = field(repr=False)
+    event: str | None
+    ids: tuple[str, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Deliveries received before a time are forgotten, some at once. Result: how many."""
+
+    before: datetime
+
+
+def hear(connection: Connection, steps: Sequence[tuple[int, Hear]], results: list[Any]) -> None:
+    """Write a group of hints; the result of each goes to its place in `results`.
+
+    To be the last that a transaction waits in. A replica that waited here for another one's row
+    while it holds rows of its own could wait for ever, so a row that is being written is left
+    alone; what is waited for are digests, in one order everywhere.
+    """
+    owners = _owners(connection, [step for _, step in steps])
+    free = _locked(connection, {row for found in owners.values() for row in found})
+    ready = {place for place, step in steps if free >= (found := _rows(step, owners)) and found}
+    new = {step.digest: _delivery(step, owners) for place, step in steps if place in ready}
+    written = _written(connection, new)
+    woken: set[int] = set()
+    for place, step in steps:
+        if place not in ready:
+            results[place] = "occupied" if _rows(step, owners) else "unknown"
+        elif step.digest in written:
+            # Of two with one digest in a group, the second finds it known.
+            written.remove(step.digest)
+            results[place] = "heard"
+            woken |= _rows(step, owners)
+        else:
+            results[place] = "duplicate"
+    _wake(connection, woken, max(step.at for _, step in steps))
+
+
+def forget(connection: Connection, step: Forget) -> int:
+    """Delete some of the deliveries that are older than anybody repeats them; return how many."""
+    old = connection.scalars(
+        select(webhooks.c.digest)
+        .where(webhooks.c.received_at < rows.micros(step.before))
+        .order_by(webhooks.c.received_at)
+        .limit(FORGET_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if old:
+        connection.execute(delete(webhooks).where(webhooks.c.digest.in_(old)))
+    return len(old)
+
+
+def _owners(connection: Connection, steps: Iterable[Hear]) -> Owners:
+    ids: dict[str, set[str]] = {}
+    for step in steps:
+        ids.setdefault(step.provider, set()).update(step.ids)
+    owners: dict[tuple[str, str], set[int]] = {}
+    for provider, named in ids.items():
+        for statement in (
+            select(withdrawals.c.withdrawal_id, withdrawals.c.id).where(
+                withdrawals.c.provider == provider,
+                withdrawals.c.withdrawal_id.in_(sorted(named)),
+            ),
+            select(sale_orders.c.order_id, sale_orders.c.withdrawal).where(
+                sale_orders.c.provider == provider, sale_orders.c.order_id.in_(sorted(named))
+            ),
+        ):
+            for name, row in connection.execute(statement):
+                owners.setdefault((provider, name), set()).add(row)
+    return owners
+
+
+def _rows(step: Hear, owners: Owners) -> frozenset[int]:
+    return frozenset().union(*(owners.get((step.provider, name), ()) for name in step.ids))
+
+
+def _locked(connection: Connection, wanted: Collection[int]) -> frozenset[int]:
+    """Lock those of the rows that nobody else has locked; return them."""
+    if not wanted:
+        return frozenset()
+    return frozenset(
+        connection.scalars(
+            select(withdrawals.c.id)
+            .where(withdrawals.c.id.in_(sorted(wanted)))
+            .order_by(withdrawals.c.id)
+            .with_for_update(skip_locked=True)
+        )
+    )
+
+
+def _delivery(step: Hear, owners: Owners) -> rows.Row:
+    return {
+        "digest": step.digest,
+        "provider": step.provider,
+        "event": step.event,
+        "resource_id": next(name for name in step.ids if (step.provider, name) in owners),
+        "received_at": rows.micros(step.at),
+    }
+
+
+def _written(connection: Connection, new: Mapping[bytes, rows.Row]) -> set[bytes]:
+    """Insert the deliveries that are not known yet; return their digests."""
+    if not new:
+        return set()
+    insert = _INSERT[connection.dialect.name]
+    return set(connection.scalars(insert, [new[digest] for digest in sorted(new)]))
+
+
+def _wake(connection: Connection, woken: Collection[int], at: datetime) -> None:
+    moment = rows.micros(at)
+    if woken:
+        connection.execute(
+            update(withdrawals)
+            # Also one that is awake already, and never to an earlier time: whoever has it in hand
+            # sees that it was woken again since, and does not put it to sleep.
+            .where(withdrawals.c.id.in_(sorted(woken)))
+            .values(
+                woken_at=case(
+                    (withdrawals.c.woken_at >= moment, withdrawals.c.woken_at + 1), else_=moment
+                )
+            )
+        )
+
+
+_INSERT: Final[dict[str, Any]] = {
+    name: insert(webhooks)
+    .on_conflict_do_nothing(index_elements=["digest"])
+    .returning(webhooks.c.digest)
+    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}

@@ -1,0 +1,64 @@
+"""What happened to money at the simulated Bluum, in the order of happening.
+
+Values and a list. An answer is not an effect, and neither is a step that follows from time alone: a
+withdrawal that completes was executed before, and stands here once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from decimal import Decimal
+
+    from worker.simulator.bluum_notices import Notice
+
+
+class Kind(StrEnum):
+    """What an effect did."""
+
+    WITHDRAWAL = "withdrawal"
+    CANCEL = "cancel"
+    REVERSAL = "reversal"
+    DEPOSIT = "deposit"
+    ORDER = "order"
+    FILL = "fill"
+    #: An order ended without being filled whole.
+    ORDER_CANCEL = "order_cancel"
+    ORDER_FAILURE = "order_failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One thing that happened. `subject_id` is the withdrawal, the order or the wallet.
+
+    `quantity` is a fill's number of shares or a deposit's money.
+    """
+
+    kind: Kind
+    subject_id: str
+    at: datetime
+    quantity: Decimal | None = None
+
+
+@dataclass(slots=True)
+class Journal:
+    """Every effect so far, and whoever wants to be told of changes.
+
+    A notice is what Bluum would tell by webhook; nobody keeps it when nobody listens.
+    """
+
+    effects: list[Effect] = field(default_factory=list)
+    listeners: list[Callable[[Notice], None]] = field(default_factory=list)
+
+    def enter(self, effect: Effect) -> None:
+        """Write down an effect."""
+        self.effects.append(effect)
+
+    def tell(self, notice: Notice) -> None:
+        """Tell everybody who listens."""
+        for listener in self.listeners:
+            listener(notice)
