@@ -14,7 +14,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-header $(UPGRADE)
 
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-rabbitmq4 lint format typecheck walls bench faults faults-mutations lock example-env clean
+.PHONY: help venv demo test test-rabbitmq4 lint format typecheck walls bench bench-budget faults faults-mutations lock example-env clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ walls: venv ## Check who imports whom
 
 bench: venv ## Measure how many requests a second go through
 	$(BIN)/python -m tests.bench.throughput
+
+bench-budget: venv ## Measure what 3 replicas spend one request limit on, and who waits how long
+	tests/services/install.sh
+	$(BIN)/python -m tests.bench.budget
 
 faults: venv ## Break everything around the worker, SEEDS=10 times, or as SEED=17 (JOBS=2, SCENARIO=cluster)
 	tests/services/install.sh

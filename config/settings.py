@@ -230,7 +230,8 @@ class Polling(_Group):
         default=timedelta(minutes=30),
         gt=timedelta(0),
         le=timedelta(days=1),
-        description="The longest pause. Half an hour is soon enough for what takes days.",
+        description="The longest pause around the time at which withdrawals of a method usually "
+        "end. Before it, and while webhooks come in, pauses grow to eight times as much.",
     )
     jitter: float = Field(
         default=0.1,
@@ -243,6 +244,13 @@ class Polling(_Group):
         ge=1,
         le=250,
         description="Looks at once. As many as the requests in work by default.",
+    )
+    reversal_window: int = Field(
+        default=5,
+        ge=0,
+        le=90,
+        description="Business days for which an ended withdrawal is looked at once a day, since a "
+        "bank may take it back. Webhooks are heard at any time.",
     )
 
 

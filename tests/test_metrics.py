@@ -87,6 +87,7 @@ def moved(status: Status, **order: Any) -> tuple[Withdrawal, Change]:  # noqa: A
 def use(metrics: Metrics) -> None:
     """Record everything once."""
     metrics.request("bluum", "taken")
+    metrics.cancellation("taken")
     metrics.changed(*moved(Status.PENDING))
     metrics.called("bluum", "create", "2xx", 0.1)
     metrics.retried("bluum", "timeout")

@@ -15,11 +15,12 @@ import json
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
+
+import httpx
 
 from tests.services.postgres_node import PostgresNode, find_postgres
 from worker.demo.rabbitmq_node import free_ports
@@ -37,8 +38,12 @@ class Replicas:
 
     processes: list[subprocess.Popen[str]]
 
-    def say(self, line: str) -> list[dict[str, Any]]:
-        """Begin a phase at all of them; return the figures of each, once all are through."""
+    def go_through(self, phase: str) -> list[dict[str, Any]]:
+        """Let all go through a phase; return the figures of each, once all are through."""
+        self._say(phase)
+        return self._say("figures")
+
+    def _say(self, line: str) -> list[dict[str, Any]]:
         for process in self.processes:
             _pipe(process.stdin).write(f"{line}\n")
             _pipe(process.stdin).flush()
@@ -70,9 +75,9 @@ def main() -> None:
             f"{options.replicas} replicas, limit {options.limit}, "
             f"{options.looks:,} looks due all the time"
         )
-        backlog = replicas.say("backlog")
+        backlog = replicas.go_through("backlog")
         _print(f"backlog of {options.backlog:,} submissions", backlog, base_url)
-        fresh = replicas.say(str(options.seconds))
+        fresh = replicas.go_through(str(options.seconds))
         _print(f"{options.arrivals:g} fresh submissions a second", fresh, base_url)
         waits = sorted(wait for one in fresh for wait in one["waits"])
         for share in (0.5, 0.95, 0.99, 1.0):
@@ -81,7 +86,8 @@ def main() -> None:
 
 
 def _print(title: str, figures: list[dict[str, Any]], base_url: str) -> None:
-    traffic = json.load(urllib.request.urlopen(f"{base_url}/_simulator/record"))["counters"]
+    record = httpx.get(f"{base_url}/_simulator/record", timeout=60)
+    traffic = record.json()["counters"]
     print(f"{title}: {max(one['seconds'] for one in figures):.1f} s")
     for rank in _RANKS:
         rates = [one["granted"].get(rank, 0) / one["seconds"] for one in figures]
@@ -104,26 +110,18 @@ def _simulator(limit: int) -> Iterator[str]:
 
 @contextmanager
 def _replicas(url: str, base_url: str, options: argparse.Namespace) -> Iterator[Replicas]:
-    command = [sys.executable, "-m", "tests.bench.replica", url, base_url, str(options.limit)]
     count = options.replicas
     with ExitStack() as stack:
-        replicas = Replicas(
-            [
-                stack.enter_context(
-                    _running(
-                        [
-                            *command,
-                            str(_part(options.looks, number, count)),
-                            str(_part(options.backlog, number, count)),
-                            str(options.arrivals / count),
-                            f"replica-{number}",
-                        ]
-                    )
-                )
-                for number in range(count)
-            ]
-        )
-        for process in replicas.processes:
+        processes = []
+        for number in range(count):
+            command = [sys.executable, "-m", "tests.bench.replica", f"--name=replica-{number}"]
+            command += [f"--ledger={url}", f"--base-url={base_url}", f"--rate={options.limit}"]
+            command += [f"--looks={_part(options.looks, number, count)}"]
+            command += [f"--backlog={_part(options.backlog, number, count)}"]
+            command += [f"--arrivals={options.arrivals / count}"]
+            processes.append(stack.enter_context(_running(command)))
+        replicas = Replicas(processes)
+        for process in processes:
             replicas.heard(process)
         yield replicas
 

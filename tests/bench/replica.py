@@ -1,13 +1,12 @@
 """What of a worker uses the request budget, for the benchmark of it: ledger, pace and line.
 
-    python -m tests.bench.replica LEDGER BASE_URL RATE LOOKS BACKLOG ARRIVALS NAME
-
-Looks wait from the beginning on. At each line that comes in a phase begins: the backlog is
-submitted; then fresh submissions arrive for a while (the line says how many seconds); the figures
-of each phase are a line of JSON."""
+Looks wait from the beginning on. At a line that comes in a phase begins, and at the next one, once
+all replicas are through, it ends with a line of figures: first the backlog is submitted; then fresh
+submissions arrive for a while (the line says how many seconds)."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import random
@@ -43,7 +42,6 @@ class Replica:
         self._name = name
         self._granted: Counter[str] = Counter()
         self._waits: list[float] = []
-        self.outcomes: Counter[str] = Counter()
         self.line = Line(
             base_url,
             auth=httpx.BasicAuth("simulator-key", "simulator-secret"),
@@ -53,7 +51,7 @@ class Replica:
                 granted=self._count,
             ),
             timeout=timedelta(seconds=20),
-            observe=lambda _operation, outcome, _seconds: self.outcomes.update([outcome]),
+            observe=lambda _operation, _outcome, _seconds: None,
         )
         self._bluum = Bluum(
             self.line, reference_in_description=True, now=ledger.now, tenure=lambda: 0
@@ -70,18 +68,20 @@ class Replica:
         held = a_held(self._bluum, request, f"{self._name}-{kind}-{number}")
         await self._bluum.create(a_permit(held))
 
-    async def measured(self, phase: Awaitable[None]) -> dict[str, object]:
-        """Go through a phase; return calls by rank, submissions' waits and the seconds it took."""
+    async def go_through(self, phase: Awaitable[None], until: Awaitable[bytes]) -> None:
+        """Go through a phase, and tell so; once all are through, tell what left, by rank."""
         self._granted.clear()
         self._waits.clear()
         begun = monotonic()
         await phase
-        return {
+        _tell({"through": monotonic() - begun})
+        await until
+        document: dict[str, object] = {
             "seconds": monotonic() - begun,
             "granted": dict(self._granted),
             "waits": list(self._waits),
-            "outcomes": dict(self.outcomes),
         }
+        _tell(document)
 
     def _waited(self, operation: str, seconds: float) -> None:
         if operation == "create":
@@ -91,21 +91,20 @@ class Replica:
         self._granted[rank.name.lower()] += 1
 
 
-async def main(
-    url: str, base_url: str, rate: float, looks: int, backlog: int, arrivals: float, name: str
-) -> None:
+async def main(options: argparse.Namespace) -> None:
     """Go through the phases."""
-    async with open_ledger(url) as ledger:
+    async with open_ledger(options.ledger) as ledger:
         await ledger.read_clock()
-        replica = Replica(ledger, base_url, rate, name)
+        replica = Replica(ledger, options.base_url, options.rate, options.name)
         lines = _lines()
         async with replica.line:
-            looking = [asyncio.create_task(replica.look(number)) for number in range(looks)]
-            _tell({"ready": name})
+            looking = [asyncio.create_task(replica.look(number)) for number in range(options.looks)]
+            _tell({"ready": options.name})
             await anext(lines)
-            _tell(await replica.measured(_submit_all(replica, backlog)))
+            await replica.go_through(_submit_all(replica, options.backlog), anext(lines))
             seconds = float(await anext(lines))
-            _tell(await replica.measured(_submit_fresh(replica, arrivals, seconds)))
+            fresh = _submit_fresh(replica, options.arrivals, seconds)
+            await replica.go_through(fresh, anext(lines))
             for task in looking:
                 task.cancel()
             await asyncio.gather(*looking, return_exceptions=True)
@@ -120,7 +119,7 @@ async def _submit_fresh(replica: Replica, arrivals: float, seconds: float) -> No
     loop = asyncio.get_running_loop()
     until, number = loop.time() + seconds, 0
     async with asyncio.TaskGroup() as submissions:
-        while (pause := random.expovariate(arrivals)) < until - loop.time():  # noqa: S311
+        while (pause := random.expovariate(arrivals)) < until - loop.time():
             await asyncio.sleep(pause)
             submissions.create_task(replica.submit(number, "fresh"))
             number += 1
@@ -141,5 +140,11 @@ def _tell(document: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    ledger, provider, limit, due, waiting, fresh, who = sys.argv[1:]
-    asyncio.run(main(ledger, provider, float(limit), int(due), int(waiting), float(fresh), who))
+    parser = argparse.ArgumentParser()
+    for option in ("--name", "--ledger", "--base-url"):
+        parser.add_argument(option)
+    for option in ("--looks", "--backlog"):
+        parser.add_argument(option, type=int)
+    for option in ("--rate", "--arrivals"):
+        parser.add_argument(option, type=float)
+    asyncio.run(main(parser.parse_args()))

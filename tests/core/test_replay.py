@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.core.builders import NOW, a_pending, a_withdrawal, an_order
-from tests.core.wire import a_body, a_message, misread, understand, understood
+from tests.core.wire import a_body, a_message, misread, understood
+from worker.core.cancellations import read_cancel
 from worker.core.messages import DeadReason
 from worker.core.replay import (
-    BY_THE_BROKER,
     REASONS,
     Asks,
     Forecast,
@@ -28,6 +28,7 @@ from worker.core.withdrawal import Reason, ReasonCode, Status
 
 if TYPE_CHECKING:
     from worker.core.messages import Envelope, Misread, Understood
+    from worker.core.replay import Reading
     from worker.core.withdrawal import Withdrawal
 
 GOOD = understood(a_message())
@@ -51,7 +52,7 @@ def a_letter(**changes: Any) -> Letter:  # noqa: ANN401 - any field
 
 def forecast(
     letter: Letter,
-    message: Understood | Misread | None = GOOD,
+    message: Reading | None = GOOD,
     withdrawal: Withdrawal | None = None,
     *,
     of: Understood | Misread = GOOD,
@@ -186,14 +187,23 @@ def test_a_letter_of_unknown_origin_is_a_persons() -> None:
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_a_cancellation_is_tried_again_unless_it_was_bad(reason: str) -> None:
+@pytest.mark.parametrize(
+    ("body", "can_be_read"), [(b'{"withdrawal_id":"wd_1"}', True), (b"{}", False), (None, False)]
+)
+def test_a_cancellation_is_tried_again_if_it_can_be_read(
+    reason: str, body: bytes | None, can_be_read: bool
+) -> None:
     """
-    Only what its own content did not cause can end better the next time.
+    Whatever it was buried for, unless its id was used for another; it costs no create call.
     """
-    found = forecast(a_letter(reason=reason, asks=Asks.CANCELLATION), understand(a_message(b"{}")))
-    expected = Prospect.SEND if reason in {"poison", BY_THE_BROKER} else Prospect.PERSON
+    message = None
+    if body is not None:
+        envelope = a_message(body, message_id="cancel-1")
+        message = read_cancel(envelope, providers={"bluum"}, default_provider="bluum")
+    found = forecast(a_letter(reason=reason, asks=Asks.CANCELLATION), message)
+    goes = can_be_read and reason != "message_id_reused"
 
-    assert (expected, 0) == (found.prospect, found.calls)
+    assert (Prospect.SEND if goes else Prospect.PERSON, 0) == (found.prospect, found.calls)
 
 
 def test_the_same_message_twice_is_paid_once() -> None:

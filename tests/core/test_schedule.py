@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.builders import EVEN
-from worker.core.schedule import Schedule
+from tests.core.builders import EVEN, NOW, PATIENCE
+from worker.core.schedule import (
+    QUIET,
+    Outlook,
+    Schedule,
+    business_days_after,
+    next_look,
+    next_reversal_look,
+)
 
 SCHEDULE = Schedule(
     first_delay=timedelta(seconds=15), growth=2.0, cap=timedelta(minutes=30), jitter=0.1
@@ -89,3 +97,75 @@ def test_a_delay_is_spread_around_the_even_one(
 
     difference = abs(schedule.delay(turn, chance=chance) - even)
     assert difference <= even * schedule.jitter + 2 * GRAIN
+
+
+SOON = NOW + timedelta(hours=24)
+LATE = NOW + timedelta(hours=72)
+#: The longest pause of `PATIENCE`, reached by this turn.
+CAP = PATIENCE.looks.cap
+TURN = 30
+
+
+@pytest.mark.parametrize(
+    ("outlook", "now", "due_at", "is_expected"),
+    [
+        (None, NOW, NOW + CAP, False),
+        (Outlook(SOON, LATE), NOW, NOW + QUIET * CAP, False),
+        (Outlook(SOON, LATE), SOON - timedelta(hours=1), SOON, True),
+        (Outlook(SOON, LATE), SOON - timedelta(minutes=1), SOON - timedelta(minutes=1) + CAP, True),
+        (Outlook(SOON, LATE), SOON, SOON + CAP, True),
+        (Outlook(SOON, LATE, is_told=True), SOON, SOON + QUIET * CAP, True),
+        (Outlook(SOON, LATE), LATE + CAP, LATE + CAP + QUIET * CAP, False),
+    ],
+    ids=["unknown", "early", "soon", "very soon", "now", "told", "overdue"],
+)
+def test_looks_are_spent_on_the_time_of_the_end(
+    outlook: Outlook | None, now: datetime, due_at: datetime, *, is_expected: bool
+) -> None:
+    """
+    Rare before it, in time for it, and rare again where a webhook would tell.
+    """
+    assert (due_at, is_expected) == next_look(
+        TURN, now=now, patience=PATIENCE, chance=EVEN, outlook=outlook
+    )
+
+
+def test_the_first_looks_come_early_whatever_is_expected() -> None:
+    """
+    What fails at once is seen at once.
+    """
+    first, _ = next_look(
+        0, now=NOW, patience=PATIENCE, chance=EVEN, outlook=Outlook(SOON, LATE, is_told=True)
+    )
+
+    assert NOW + PATIENCE.looks.first_delay == first
+
+
+def test_business_days_skip_the_weekend() -> None:
+    """
+    Five of them after a Monday is the next Monday, one after a Friday or Saturday is Monday.
+    """
+    friday = NOW + timedelta(days=4)
+
+    assert NOW + timedelta(days=7) == business_days_after(NOW, 5)
+    assert friday + timedelta(days=3) == business_days_after(friday, 1)
+    assert friday + timedelta(days=3) == business_days_after(friday + timedelta(days=1), 1)
+    assert NOW == business_days_after(NOW, 0)
+
+
+def test_an_end_is_looked_at_daily_until_it_is_certain() -> None:
+    """
+    The last look falls on the end of the time in which a bank takes money back.
+    """
+    patience = replace(PATIENCE, reversal_days=2)
+    over_at = NOW + timedelta(days=2)
+
+    def after(now: datetime) -> datetime | None:
+        return next_reversal_look(NOW, now=now, patience=patience, chance=EVEN)
+
+    assert [NOW + timedelta(days=1), over_at, None] == [
+        after(NOW),
+        after(NOW + timedelta(hours=30)),
+        after(over_at),
+    ]
+    assert next_reversal_look(NOW, now=NOW, patience=PATIENCE, chance=EVEN) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +11,7 @@ import pytest
 
 from worker.core.burials import identity
 from worker.core.messages import Envelope, Misread, Understood, read
-from worker.core.replay import Asks, Known, Letter, Prospect, Selection
+from worker.core.replay import Asks, Known, Letter, Plan, Prospect, Selection
 from worker.flows.ports import LedgerUnavailable, PublishUnconfirmed
 from worker.flows.replay import Outcome, drop, plan, replay
 from worker.providers.bluum import BluumRequest
@@ -137,6 +137,17 @@ def _ignore(_outcome: Outcome) -> None:
     return
 
 
+async def _planned(graveyard: Graveyard, ledger: Ledger) -> Plan:
+    return await plan(
+        graveyard,
+        ledger,
+        selection=Selection(),
+        force=False,
+        understand=lambda _letter, envelope: understand(envelope),
+        now=lambda: NOW,
+    )
+
+
 async def _replayed(graveyard: Graveyard, *letters: str) -> Outcome:
     outcome = Outcome()
     await replay(
@@ -260,6 +271,27 @@ async def test_a_drop_is_written_down_first() -> None:
     ] == graveyard.said
 
 
+@pytest.mark.parametrize("how", ["replay", "drop"])
+async def test_a_cancellation_is_in_no_books(how: str) -> None:
+    """
+    It goes without a word to them, and nobody asks the ledger for a request of its id.
+    """
+    graveyard = Graveyard()
+    grave = graveyard.add("a")
+    grave.letter = replace(grave.letter, asks=Asks.CANCELLATION)
+    ledger = Ledger(graveyard.said)
+
+    if how == "drop":
+        await drop(graveyard, ["a"], keep=lambda _grave: None, books=ledger)
+    else:
+        await _planned(graveyard, ledger)
+        await _replayed(graveyard, "a")
+
+    assert not [said for said in graveyard.said if said.startswith(("replayed", "dropped"))]
+    assert ledger.asked in ([], [0])
+    assert grave.is_gone
+
+
 async def test_without_books_nobody_is_told() -> None:
     """
     A drop works all the same.
@@ -281,14 +313,7 @@ async def test_a_plan_asks_the_ledger_for_many_at_once(count: int, asked: list[i
         graveyard.add(f"letter-{number}")
     ledger = Ledger(graveyard.said)
 
-    made = await plan(
-        graveyard,
-        ledger,
-        selection=Selection(),
-        force=False,
-        understand=understand,
-        now=lambda: NOW,
-    )
+    made = await _planned(graveyard, ledger)
 
     assert asked == ledger.asked
     assert count == len(made.going) == made.by_prospect()[Prospect.SEND]
@@ -317,7 +342,7 @@ async def test_a_person_decides_by_name_and_force(
         Ledger(graveyard.said),
         selection=selection,
         force=force,
-        understand=understand,
+        understand=lambda _letter, envelope: understand(envelope),
         now=lambda: NOW,
     )
 
@@ -332,11 +357,4 @@ async def test_a_plan_needs_the_ledger() -> None:
     graveyard.add("a")
 
     with pytest.raises(LedgerUnavailable):
-        await plan(
-            graveyard,
-            Ledger(graveyard.said, is_away=True),
-            selection=Selection(),
-            force=False,
-            understand=understand,
-            now=lambda: NOW,
-        )
+        await _planned(graveyard, Ledger(graveyard.said, is_away=True))

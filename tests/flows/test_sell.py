@@ -403,7 +403,7 @@ async def test_a_cancellation_cancels_open_orders_first(house: House) -> None:
     """
     await sell(house)
     house.bank.market.move("ord_1", SaleStatus.FILLED)
-    house.bank.market.cancels.append(Conflicted())
+    house.bank.market.cancels.extend([Conflicted(), Conflicted()])
     await want_cancelled(house)
     await house.step()
     open_still = await house.status()

@@ -7,7 +7,7 @@ import json
 import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import httpx
 import pytest
@@ -24,11 +24,8 @@ from tests.http.webhook_desk import (
 from tests.ledger import second
 from worker.core.signatures import SignedContent
 from worker.flows.hearing import Outcome
-from worker.flows.ports import LedgerUnavailable
 from worker.http.webhooks import BODY_LIMIT, CONNECTIONS, LARGE_BODIES, SMALL_BODY
-
-if TYPE_CHECKING:
-    from worker.flows.hearing import Hint
+from worker.ledger.store import open_ledger
 
 _TIMED: Final = replace(
     SCHEME, timestamp_header="X-Time", signed_content=SignedContent.TIMESTAMP_AND_BODY
@@ -42,7 +39,7 @@ async def test_a_delivery_is_written_down_and_wakes_its_withdrawal(sqlite_url: s
     """
     async with a_desk(sqlite_url) as desk:
         rows = [await desk.withdrawal(f"req-{n}", f"wd_{n}") for n in range(3)]
-        await second.write(sqlite_url, f"INSERT INTO sale_orders VALUES ('bluum', 'o1', {rows[1]})")
+        await desk.order("req-1", "o1")
         statuses = [
             await desk.send(delivery("wd_0", amount="5.00")),
             await desk.send(delivery("o1", "order.filled")),
@@ -159,8 +156,7 @@ async def test_what_came_too_early_is_tried_once_more(sqlite_url: str) -> None:
         row = await desk.withdrawal("req-1", "wd_1")
         trying = asyncio.create_task(desk.hearing.run())
         async with asyncio.timeout(LIMIT_SECONDS):
-            while not desk.told["bluum", Outcome.HEARD_LATE]:
-                await asyncio.sleep(0.01)
+            await desk.heard[Outcome.HEARD_LATE].wait()
         trying.cancel()
 
         assert {row} == await desk.woken()
@@ -191,9 +187,7 @@ async def test_what_is_not_a_json_object_is_refused(sqlite_url: str, body: bytes
         ("GET", "/metrics", 404),
     ],
 )
-async def test_nothing_else_is_served(
-    sqlite_url: str, method: str, path: str, status: int
-) -> None:
+async def test_nothing_else_is_served(sqlite_url: str, method: str, path: str, status: int) -> None:
     """
     Another method 405, another path 404, whatever is sent along.
     """
@@ -376,15 +370,9 @@ async def test_a_ledger_that_is_away_lets_the_provider_repeat(sqlite_url: str) -
     """
     503, and nobody says that it was heard.
     """
-
-    class Away:
-        async def hear(self, provider: str, digest: bytes, hint: Hint) -> str:
-            raise LedgerUnavailable("away")
-
-        async def forget_hints(self, before: object) -> int:
-            raise LedgerUnavailable("away")
-
-    async with a_desk(sqlite_url, ledger=Away()) as desk:
+    async with open_ledger(sqlite_url) as gone:
+        pass
+    async with a_desk(sqlite_url, ledger=gone) as desk:
         assert 503 == await desk.send(delivery("wd_1"))
         assert {Outcome.NOT_WRITTEN: 1} == _outcomes(desk.told)
 

@@ -23,7 +23,7 @@ from worker.ledger.store import open_ledger
 from worker.providers.bluum_webhooks import read_delivery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from worker.http.webhooks import Webhooks
     from worker.ledger.store import Ledger
@@ -38,14 +38,31 @@ class Desk:
     """Delivers webhooks and looks into the ledger."""
 
     def __init__(
-        self, url: str, ledger: Ledger, hearing: Hearing, webhooks: Webhooks, told: Counter[Any]
+        self,
+        url: str,
+        ledger: Ledger,
+        hearing: Hearing,
+        webhooks: Webhooks,
+        *,
+        told: Counter[Any],
+        heard: Mapping[Outcome, asyncio.Event],
     ) -> None:
         self.ledger = ledger
         self.hearing = hearing
         self.port = webhooks.port
         #: How often each outcome was counted, by provider and outcome.
         self.told = told
+        #: Set when an outcome was counted for the first time.
+        self.heard = heard
         self._url = url
+
+    async def order(self, message_id: str, order_id: str) -> None:
+        """Have an order raise the cash for a withdrawal."""
+        await second.write(
+            self._url,
+            f"INSERT INTO sale_orders SELECT 'bluum', '{order_id}', id FROM withdrawals"  # noqa: S608
+            f" WHERE message_id = '{message_id}'",
+        )
 
     async def withdrawal(self, message_id: str, withdrawal_id: str) -> int:
         """Put a withdrawal into the ledger that is at the provider; return its row."""
@@ -94,9 +111,11 @@ class Desk:
 async def a_desk(url: str, *, seconds: float = SECONDS, **changes: Any) -> AsyncIterator[Desk]:  # noqa: ANN401
     """Serve webhooks over a ledger, as long as the context lasts."""
     told: Counter[Any] = Counter()
+    heard = {outcome: asyncio.Event() for outcome in Outcome}
 
     def counted(provider: str | None, outcome: Outcome) -> None:
         told[provider, outcome] += 1
+        heard[outcome].set()
 
     async with open_ledger(url) as ledger:
         await ledger.heartbeat()
@@ -110,7 +129,7 @@ async def a_desk(url: str, *, seconds: float = SECONDS, **changes: Any) -> Async
         ) as webhooks:
             running = asyncio.create_task(webhooks.run())
             try:
-                yield Desk(url, ledger, hearing, webhooks, told)
+                yield Desk(url, ledger, hearing, webhooks, told=told, heard=heard)
             finally:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.ledger import second
+from tests.ledger.builders import NOW
 from tests.ledger.stories import NOTHING, audited, balance_of, lived
+from worker.core.decide import answer_cancellation
 from worker.ledger.books import Alteration, Sum
 from worker.ledger.schema import events, transitions, withdrawals
 from worker.ledger.store import open_ledger
@@ -434,3 +436,18 @@ async def _named(url: str) -> list[str]:
     assert {"req-2"} == {one.message_id for one in found}
     assert len(found) == books.altered
     return [one.what for one in found]
+
+
+async def test_a_refused_cancellation_is_no_alteration(three: Ledger, url: str) -> None:
+    """
+    It is in the history without a move; what is altered after it is named all the same.
+    """
+    history = await three.history("req-2")
+    assert history is not None
+    answer = answer_cancellation(history.held.withdrawal, now=NOW)
+    assert await three.record(history.held, answer) is not None
+
+    _, found = await audited(url)
+    assert [] == found
+    await _write(url, _SET_OF_IT.format(column="provider_status", value="'x'"))
+    assert ["where it stands: provider_status"] == await _named(url)

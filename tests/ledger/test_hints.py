@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from tests.ledger import second
-from tests.ledger.builders import NOW, moved, take, take_due
+from tests.ledger.builders import Steady, due, moved, take, take_due
 from worker.core.withdrawal import Status
 from worker.flows.hearing import Hint
 from worker.ledger import hints
-from worker.ledger.engine import open_database
-from worker.ledger.schema import withdrawals
+from worker.ledger.clock import DatabaseClock
 from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from worker.ledger.store import Ledger
 
+_ORDER = (
+    "INSERT INTO sale_orders SELECT 'bluum', 'ord-1', id FROM withdrawals"
+    " WHERE message_id = 'req-3'"
+)
 _WOKEN = "SELECT id, woken_at FROM withdrawals WHERE woken_at IS NOT NULL ORDER BY id"
 
 
@@ -43,8 +46,7 @@ async def test_a_hint_wakes_whom_it_names(ledger: Ledger, url: str) -> None:
         await _paid_out(ledger, "req-2", Status.COMPLETED),
         await _paid_out(ledger, "req-3"),
     ]
-    order = f"INSERT INTO sale_orders VALUES ('bluum', 'ord-1', {rows[2]})"
-    await second.write(url, order)
+    await second.write(url, _ORDER)
     fates = [
         await ledger.hear("bluum", b"1", _hint("wd-of-req-1", "evt-1")),
         await ledger.hear("bluum", b"2", _hint("wd-of-req-2")),
@@ -79,74 +81,86 @@ async def test_of_many_at_once_each_is_heard_once(ledger: Ledger, url: str) -> N
     assert rows == [row for row, _ in await second.read(url, _WOKEN)]
 
 
-async def test_who_is_woken_is_taken_up_before_it_is_due(ledger: Ledger, url: str) -> None:
+async def test_a_flood_of_hints_is_one_look(ledger: Ledger) -> None:
     """
-    A flood of hints is one look; a hint that comes during the look is another one.
+    Who is woken is taken up long before it is due, once; by what comes meanwhile once more.
     """
     freed = await take_due(ledger, "req-1", ledger.now() + timedelta(days=1))
     moving = moved(freed, Status.PENDING, withdrawal_id="wd-1", due_at=freed.withdrawal.due_at)
     assert await ledger.record(freed, moving) is not None
     for n in range(9):
         await ledger.hear("bluum", b"%d" % n, _hint("wd-1"))
-    claims = [await ledger.claim_due(5, busy=[])]
-    (held,) = claims[0]
-    claims.append(await ledger.claim_due(5, busy=["req-1"]))
-    await ledger.hear("bluum", b"late", _hint("wd-1"))
-    for _ in range(2):
-        assert await ledger.record(held, moved(held, Status.PENDING)) is not None
-        claims.append(found := await ledger.claim_due(5, busy=[]))
-        held = found[0] if found else held
-        if not found:
-            break
+    (first,) = await ledger.claim_due(5, busy=[])
+    await ledger.hear("bluum", b"meanwhile", _hint("wd-1"))
+    assert await ledger.record(first, due(first, freed.withdrawal.due_at)) is not None
+    (second_,) = await ledger.claim_due(5, busy=[])
+    assert await ledger.record(second_, due(second_, freed.withdrawal.due_at)) is not None
 
-    assert [1, 0, 1, 0] == [len(found) for found in claims]
+    assert [] == await ledger.claim_due(5, busy=[])
 
 
-async def test_a_withdrawal_that_is_being_written_is_waited_for(ledger: Ledger, url: str) -> None:
+async def test_a_clock_that_lags_behind_loses_no_hint(url: str) -> None:
     """
-    Nobody waits for its lock, for two that did could wait for each other: it is asked for again.
+    Replicas know the time a little differently: what is heard later counts as later.
     """
-    row = await _paid_out(ledger, "req-1")
-    database = open_database(url, writer=True, connections=1)
-    written, over = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
+    async with open_ledger(url) as ahead, open_ledger(url, clock=_an_hour_ago()) as behind:
+        await ahead.heartbeat()
+        await _paid_out(ahead, "req-1")
+        await ahead.hear("bluum", b"1", _hint("wd-of-req-1"))
+        before = await second.read(url, _WOKEN)
+        await behind.hear("bluum", b"2", _hint("wd-of-req-1"))
 
-    def write(connection: Connection) -> None:
-        statement = withdrawals.update().where(withdrawals.c.id == row).values(looks=7)
-        connection.execute(statement)
-        loop.call_soon_threadsafe(written.set)
+        assert before < await second.read(url, _WOKEN)
 
-    async def hold() -> None:
-        await database.run(write)
 
-    await hold()
-    over.set()
-    fate = await ledger.hear("bluum", b"1", _hint("wd-of-req-1"))
-    await database.close()
+async def test_nobody_waits_for_a_withdrawal_that_is_being_written(postgres_url: str) -> None:
+    """
+    Two replicas that did, each with rows of its own, could wait for each other for ever.
 
+    It is asked for again, in other commits: what others write goes on.
+    """
+    async with open_ledger(postgres_url) as ledger:
+        await ledger.heartbeat()
+        await _paid_out(ledger, "req-1")
+        connection = await asyncpg.connect(postgres_url)
+        async with connection.transaction():
+            await connection.execute("SELECT id FROM withdrawals FOR UPDATE")
+            hearing = asyncio.create_task(ledger.hear("bluum", b"1", _hint("wd-of-req-1")))
+            await asyncio.sleep(0)
+            await ledger.mark(b"another step, in the same commit", unmark=())
+            is_told = hearing.done()
+        fate = await hearing
+        await connection.close()
+
+    assert not is_told
     assert "heard" == fate
 
 
-async def test_old_deliveries_are_forgotten(ledger: Ledger, url: str) -> None:
+async def test_old_deliveries_are_forgotten(url: str) -> None:
     """
-    A few at a time, the oldest first; a forgotten one that comes again is heard again.
+    A few at a time; a forgotten one that comes again is heard again.
     """
-    await _paid_out(ledger, "req-1")
     count = hints.FORGET_AT_ONCE + 1
-    await second.write(
-        url,
-        "; ".join(
-            f"INSERT INTO webhooks VALUES ({_bytes(url, n)}, 'bluum', NULL, 'wd', {n})"
-            for n in range(count)
-        ),
-    )
-    await ledger.hear("bluum", b"young", _hint("wd-of-req-1"))
-    forgotten = [await ledger.forget_hints(NOW) for _ in range(3)]
+    async with open_ledger(url, clock=_an_hour_ago()) as past:
+        await _paid_out(past, "req-1")
+        old = [past.hear("bluum", b"%d" % n, _hint("wd-of-req-1")) for n in range(count)]
+        fates = await asyncio.gather(*old)
+    async with open_ledger(url) as ledger:
+        await ledger.heartbeat()
+        await ledger.hear("bluum", b"young", _hint("wd-of-req-1"))
+        before = ledger.now() - timedelta(minutes=30)
+        forgotten = [await ledger.forget_hints(before) for _ in range(3)]
+        left = await second.read(url, "SELECT digest FROM webhooks")
+        again = await ledger.hear("bluum", b"0", _hint("wd-of-req-1"))
 
+    assert {"heard"} == {*fates}
     assert [hints.FORGET_AT_ONCE, 1, 0] == forgotten
-    assert [(b"young",)] == await second.read(url, "SELECT digest FROM webhooks")
+    assert [(b"young",)] == left
+    assert "heard" == again
 
 
-def _bytes(url: str, number: int) -> str:
-    text = f"{number:08x}"
-    return f"x'{text}'" if url.startswith("sqlite") else rf"'\x{text}'::bytea"
+def _an_hour_ago() -> DatabaseClock:
+    steady = Steady()
+    clock = DatabaseClock(steady=steady)
+    clock.set(datetime.now(UTC) - timedelta(hours=1), asked_at=steady())
+    return clock

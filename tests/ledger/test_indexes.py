@@ -13,7 +13,7 @@ import asyncpg
 from sqlalchemy import Engine, event
 
 from tests.ledger import second
-from tests.ledger.builders import FINGERPRINT, an_attempt, an_order, moved, taken_in
+from tests.ledger.builders import FINGERPRINT, NOW, an_attempt, an_order, moved, taken_in
 from tests.ledger.stories import a_burial
 from worker.core.reconciliation import Period
 from worker.core.withdrawal import Status
@@ -50,7 +50,7 @@ INSERT INTO withdrawals (
     errand, cancel_wanted
 )
 {numbers}
-SELECT 'old-' || n, {bytes}, 'wd-' || n, 'bluum', 'inv', 50000, 'USD', 'ach',
+SELECT 'old-' || n, {bytes}, 'wd-' || n, 'bluum', 'inv_' || (n % 2000), 50000, 'USD', 'ach',
     {bytes}, '{{}}', '{{}}', n, 3, 'completed', 2, 'wd_' || n, false,
     1, 0, 2, n, n, {bytes}, {bytes}, {bytes}, 3, false
 FROM numbers;
@@ -159,7 +159,7 @@ async def _everything(ledger: Ledger) -> None:
     await ledger.wanted(Wanted(statuses=frozenset({Status.UNRESOLVED})), limit=50)
     ended = frozenset({Status.COMPLETED})
     await ledger.wanted(Wanted(statuses=ended, since=now, party_id="inv"), limit=50)
-    await _reconciliation(ledger, Period(now - timedelta(days=7), now + timedelta(days=1)))
+    await _reconciliation(ledger, Period(NOW - timedelta(days=7), now))
     await ledger.check()
 
 

@@ -34,10 +34,12 @@ SWITCHING: Final = 101
 REQUEST_ID: Final = "req_7f3a"
 TEXT: Final = "a text"
 PROCESSING: Final = {"id": "wd_01demo", "status": "processing", "amount": "250.75"}
+FILLED_PARTLY: Final = {"id": "ord_01demo", "status": "partial", "filled_quantity": "1"}
 EMPTY_PAGE: Final = {"object": "list", "url": "/x", "has_more": False, "data": []}
 NO_FUNDS: Final = {"error": {"code": "BLUM-422-001", "message": TEXT}}
 
-_ABOUT_ONE: Final = frozenset({Operation.CREATE, Operation.LOOK, Operation.CANCEL})
+_ABOUT_ORDER: Final = frozenset({Operation.SELL, Operation.ORDER, Operation.CANCEL_ORDER})
+_ABOUT_ONE: Final = _ABOUT_ORDER | {Operation.CREATE, Operation.LOOK, Operation.CANCEL}
 #: Nobody's words: a proxy's page, half an answer, JSON that is no error of Bluum's.
 _NOBODYS: Final[tuple[Any, ...]] = (
     b"",
@@ -64,6 +66,7 @@ _NO_PAGES: Final[tuple[Any, ...]] = (
     EMPTY_PAGE | {"has_more": "no"},
     EMPTY_PAGE | {"data": [{"id": "wd_02"}]},
 )
+_NO_PAGES_OF_ORDERS: Final = (*_NO_PAGES[:-1], EMPTY_PAGE | {"data": [{"status": "open"}]})
 
 
 def is_success(status: int) -> bool:
@@ -85,12 +88,11 @@ def kinds(operation: Operation, status: int) -> tuple[Body, ...]:
 def forms(operation: Operation, status: int, kind: Body, code: str | None) -> list[Any]:
     """Every form of a kind of body; what is not bytes is to be written as JSON."""
     match kind:
-        case Body.USABLE if operation in _ABOUT_ONE:
-            return [PROCESSING, {"withdrawal_id": "wd_01demo", "status": "processing"}]
         case Body.USABLE:
-            return [EMPTY_PAGE, EMPTY_PAGE | {"data": [PROCESSING | {"amount": "1.00"}]}]
+            return _usable(operation)
         case Body.STRANGE:
-            return [PROCESSING | {"status": word} for word in ("in_review", "PENDING", None, 7)]
+            known = FILLED_PARTLY if operation in _ABOUT_ORDER else PROCESSING
+            return [known | {"status": word} for word in ("in_review", "PENDING", None, 7)]
         case Body.ENVELOPE if code is None:
             return [{"error": {"message": TEXT}}, {"code": "?", "message": TEXT}]
         case Body.ENVELOPE:
@@ -103,7 +105,24 @@ def forms(operation: Operation, status: int, kind: Body, code: str | None) -> li
         case _ if not is_success(status):
             return list(_NOBODYS)
         case _:
-            return [*_NOBODYS, *(_NO_WITHDRAWALS if operation in _ABOUT_ONE else _NO_PAGES)]
+            return [*_NOBODYS, *_unusable(operation)]
+
+
+def _usable(operation: Operation) -> list[Any]:
+    if operation in _ABOUT_ORDER:
+        return [FILLED_PARTLY, {"order_id": "ord_01demo", "status": "partially_filled"}]
+    if operation is Operation.ORDERS:
+        return [EMPTY_PAGE, EMPTY_PAGE | {"data": [FILLED_PARTLY]}]
+    if operation in _ABOUT_ONE:
+        return [PROCESSING, {"withdrawal_id": "wd_01demo", "status": "processing"}]
+    return [EMPTY_PAGE, EMPTY_PAGE | {"data": [PROCESSING | {"amount": "1.00"}]}]
+
+
+def _unusable(operation: Operation) -> tuple[Any, ...]:
+    if operation in _ABOUT_ONE:
+        return _NO_WITHDRAWALS
+    # An order is told by its id alone.
+    return _NO_PAGES if operation is not Operation.ORDERS else _NO_PAGES_OF_ORDERS
 
 
 def said(status: int, body: Any) -> Answer:  # noqa: ANN401 - any JSON

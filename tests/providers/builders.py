@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from worker.core.decide import Held, permit, take_in
 from worker.core.schedule import Patience, Schedule
+from worker.core.selling import intend_sale, sale_permit
 from worker.core.withdrawal import Order, Withdrawal, idempotency_key
 
 if TYPE_CHECKING:
     from worker.core.decide import Permit
     from worker.core.requests import Request
+    from worker.core.selling import SalePermit
     from worker.providers.contract import Provider
 
 #: When permits are given. The real time, because the simulators' clocks begin with it too.
@@ -51,6 +53,26 @@ def a_held(provider: Provider, request: Request, message_id: str = "req-1") -> H
     )
     taken = take_in(Withdrawal(order=order, changed_at=NOW), now=NOW)
     return Held(row=1, version=1, withdrawal=taken.withdrawal)
+
+
+def a_sale(provider: Provider, request: Request, message_id: str = "req-1") -> Held:
+    """A withdrawal as a ledger would have taken it in that raises its cash first."""
+    held = a_held(provider, request, message_id)
+    begun = Withdrawal(
+        order=held.withdrawal.order,
+        changed_at=NOW,
+        sales=provider.compose_sales(request, message_id),
+    )
+    return Held(row=1, version=1, withdrawal=take_in(begun, now=NOW).withdrawal)
+
+
+def a_sale_permit(held: Held) -> SalePermit:
+    """The right to place the first order."""
+    intent = intend_sale(held.withdrawal, 0, now=NOW).withdrawal
+    intended = Held(held.row, held.version + 1, intent)
+    granted = sale_permit(held, intended, now=NOW, patience=PATIENCE)
+    assert granted is not None
+    return granted
 
 
 def a_permit(held: Held) -> Permit:

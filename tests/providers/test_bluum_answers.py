@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import pytest
 from multidict import CIMultiDict
@@ -25,22 +25,40 @@ from tests.providers.bluum_forms import (
     kinds,
     said,
 )
-from tests.providers.builders import NOW, PATIENCE, Clock, a_held, a_permit
+from tests.providers.builders import (
+    NOW,
+    PATIENCE,
+    Clock,
+    a_held,
+    a_permit,
+    a_sale,
+    a_sale_permit,
+)
 from tests.providers.canned import Drip, Raw, Said, canned
 from tests.providers.stages import PATIENT, Options, bluum_request, open_bluum
 from worker.core.answers import (
     Conflicted,
     Denied,
     Listed,
+    NotNow,
     Refused,
     Reported,
     Throttled,
     Trace,
     Unclear,
 )
-from worker.core.decide import Step, decide_create, decide_look, decide_lookup, next_step
+from worker.core.decide import (
+    Step,
+    decide_create,
+    decide_look,
+    decide_lookup,
+    next_step,
+    take_in,
+)
 from worker.core.lookup import Candidates
-from worker.core.withdrawal import Reason, ReasonCode, Status
+from worker.core.sale import Found, OrderReport, OrdersListed, Sale, SaleStatus
+from worker.core.selling import decide_found, decide_placed, decide_seen
+from worker.core.withdrawal import Order, Reason, ReasonCode, Status, Withdrawal
 from worker.providers.answer_table import (
     FOLLOWS,
     NO_STATUS,
@@ -62,10 +80,10 @@ if TYPE_CHECKING:
     from tests.providers.canned import Canned
     from worker.core.answers import Answer, ListAnswer
     from worker.core.decide import Decision
-    from worker.core.withdrawal import Withdrawal
+    from worker.core.sale import OrderAnswer, OrdersAnswer
     from worker.providers.bluum import Bluum
 
-    Given = Answer | ListAnswer | bool | None
+    Given = Answer | ListAnswer | OrderAnswer | OrdersAnswer | bool | None
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "answers.md"
 SHORT: Final = timedelta(seconds=0.2)
@@ -77,12 +95,15 @@ ANSWERED_AT: Final = "Mon, 01 Jun 2026 10:00:00 GMT"
 #: What `PATIENCE` waits by itself, by even chance.
 OWN_DELAY: Final = timedelta(seconds=1)
 
+#: The calls whose refusal ends something.
+MOVES_MONEY: Final = {Operation.CREATE, Operation.SELL}
 #: Who may have to act, by what an answer means; a refusal of anything but a create call is ours.
 MAY_ACT: Final = {
     Meaning.REPORTED: {Acts.US},
     Meaning.LISTED: {Acts.US},
     Meaning.ACCEPTED: {Acts.US},
     Meaning.CONFLICTED: {Acts.US},
+    Meaning.NOT_NOW: {Acts.US},
     Meaning.THROTTLED: {Acts.US},
     Meaning.DENIED: {Acts.OPERATOR},
     Meaning.UNCLEAR: {Acts.US, Acts.OPERATOR},
@@ -113,6 +134,17 @@ AGAIN: Final = FIRST | {
     Meaning.THROTTLED: Follows(Status.RECEIVED, 0, Step.CREATE, True),
     Meaning.DENIED: Follows(Status.RECEIVED, 0, Step.CREATE, True),
 }
+#: What becomes of an order by the answer to placing it, and after one that remained unclear:
+PLACED: Final = {
+    Meaning.REPORTED: SaleStatus.PARTIAL,
+    Meaning.REFUSED: SaleStatus.REFUSED,
+    Meaning.NOT_NOW: SaleStatus.PLANNED,
+    Meaning.CONFLICTED: SaleStatus.UNKNOWN,
+    Meaning.UNCLEAR: SaleStatus.UNKNOWN,
+    Meaning.THROTTLED: SaleStatus.PLANNED,
+    Meaning.DENIED: SaleStatus.PLANNED,
+}
+PLACED_AGAIN: Final = PLACED | {Meaning.REFUSED: SaleStatus.UNKNOWN}
 STRANGE: Final = Follows(Status.RECEIVED, 0, Step.LOOK, False)
 #: to a look (any other meaning than a report: nothing has happened),
 SEEN: Final = Follows(Status.PROCESSING, 1, Step.LOOK, False)
@@ -187,7 +219,7 @@ def test_every_row_is_whole() -> None:
     """
     for row in ANSWERS.rows:
         may_act = MAY_ACT.get(row.meaning, {Acts.US})
-        if row.meaning is Meaning.REFUSED and row.operations == {Operation.CREATE}:
+        if row.meaning is Meaning.REFUSED and row.operations <= MOVES_MONEY:
             may_act = {Acts.CUSTOMER, Acts.OPERATOR}
 
         assert row.acts in may_act, row
@@ -286,6 +318,23 @@ async def ask(bluum: Bluum, operation: Operation) -> Given:
             return await bluum.survey("inv_01", NOW.date(), NOW.date())
         case Operation.CREDENTIALS:
             return await bluum.try_credentials()
+        case _:
+            return await ask_about_orders(bluum, operation)
+
+
+async def ask_about_orders(bluum: Bluum, operation: Operation) -> Given:
+    """Make a call about orders."""
+    match operation:
+        case Operation.SELL:
+            request = bluum_request(sell=[{"symbol": "AAPL", "quantity": "3"}])
+            return await bluum.sell(a_sale_permit(a_sale(bluum, request)))
+        case Operation.ORDER:
+            return await bluum.order("inv_01", "ord_01demo")
+        case Operation.CANCEL_ORDER:
+            return await bluum.cancel_order("inv_01", "ord_01demo")
+        case _:
+            assert operation is Operation.ORDERS
+            return await bluum.orders("inv_01")
 
 
 async def answers(operation: Operation, server: Canned, *, apart: bool) -> list[Given]:
@@ -330,12 +379,17 @@ def check_answer(row: Row, operation: Operation, given: Given, trace: Trace) -> 
     match row.meaning:
         case _ if operation is Operation.CREDENTIALS:
             assert {Meaning.ACCEPTED: True, Meaning.DENIED: False}.get(row.meaning) is given
+        case Meaning.NOT_NOW:
+            assert NotNow(trace) == given
+        case Meaning.REPORTED if isinstance(given, OrderReport):
+            assert "ord_01demo" == given.order_id
+            assert (Body.STRANGE in row.bodies) is (given.status is None)
         case Meaning.REPORTED:
             assert isinstance(given, Reported)
             assert "wd_01demo" == given.withdrawal_id
             assert (Body.STRANGE in row.bodies) is (given.status is None)
         case Meaning.LISTED:
-            assert isinstance(given, Listed)
+            assert isinstance(given, Listed | OrdersListed)
         case _:
             assert as_said(row, trace) == given
 
@@ -401,6 +455,59 @@ def check_looked_up(taken: Withdrawal, row: Row, answer: ListAnswer) -> None:
     )
 
 
+def selling(**changes: Any) -> Withdrawal:  # noqa: ANN401 - any field of the order
+    """A withdrawal that raises its cash first, by one order."""
+    order = Order(
+        message_id="req-1",
+        idempotency_key="wd-1",
+        provider="bluum",
+        party_id="inv_01",
+        amount=None,
+        currency=None,
+        method=None,
+        taken_at=NOW,
+    )
+    sale = Sale(key="sell-1", symbol="AAPL", quantity="3", **changes)
+    begun = Withdrawal(order=order, changed_at=NOW, sales=(sale,))
+    return take_in(begun, now=NOW).withdrawal
+
+
+def check_placed(row: Row, answer: OrderAnswer) -> None:
+    """What follows from a place call's answer, of a first attempt and after an unclear one."""
+    first, again = (
+        decide_placed(before, 0, answer, now=NOW, patience=PATIENCE, chance=0.5).withdrawal
+        for before in (selling(), selling(first_attempt_at=NOW))
+    )
+    strange = Body.STRANGE in row.bodies
+
+    assert (SaleStatus.OPEN if strange else PLACED[row.meaning]) is first.sales[0].status
+    assert (SaleStatus.OPEN if strange else PLACED_AGAIN[row.meaning]) is again.sales[0].status
+    assert (row.meaning is Meaning.REFUSED) is (first.status is Status.REJECTED)
+
+
+def check_order_seen(row: Row, answer: OrderAnswer) -> None:
+    """What follows from the answer to a look at an order: only a report moves anything."""
+    placed = selling(status=SaleStatus.OPEN, order_id="ord_01demo")
+    decided = decide_seen(placed, {0: answer}, now=NOW, patience=PATIENCE, chance=0.5)
+    moved = row.meaning is Meaning.REPORTED and Body.STRANGE not in row.bodies
+
+    assert (SaleStatus.PARTIAL if moved else SaleStatus.OPEN) is decided.withdrawal.sales[0].status
+
+
+def check_order_looked_up(row: Row, answer: OrdersAnswer) -> None:
+    """What follows from a look-up that found nothing, while that may change and after."""
+    doubted = selling(status=SaleStatus.UNKNOWN, first_attempt_at=NOW)
+    decided, decided_late = (
+        decide_found(doubted, 0, answer, Found(), now=now, patience=PATIENCE, chance=0.5).withdrawal
+        for now in (NOW, MUCH_LATER)
+    )
+    hopeless = row.meaning is Meaning.REFUSED
+
+    assert int(row.meaning is Meaning.LISTED) == decided.sales[0].empty_lookups
+    assert Status.RECEIVED is decided.status
+    assert (Status.UNRESOLVED if hopeless else Status.RECEIVED) is decided_late.status
+
+
 def check_what_follows(taken: Withdrawal, row: Row, operation: Operation, given: Given) -> None:
     """Hand an answer on to where it is decided about."""
     match operation:
@@ -410,6 +517,12 @@ def check_what_follows(taken: Withdrawal, row: Row, operation: Operation, given:
             check_seen(taken, row, cast("Answer", given))
         case Operation.LIST | Operation.SURVEY:
             check_looked_up(taken, row, cast("ListAnswer", given))
+        case Operation.SELL:
+            check_placed(row, cast("OrderAnswer", given))
+        case Operation.ORDER | Operation.CANCEL_ORDER:
+            check_order_seen(row, cast("OrderAnswer", given))
+        case Operation.ORDERS:
+            check_order_looked_up(row, cast("OrdersAnswer", given))
         case Operation.CREDENTIALS:
             assert given in {True, False, None}
 
@@ -638,5 +751,5 @@ def test_the_page_has_a_line_for_each_row_and_each_meaning() -> None:
     heads = 1 + len({row.operations for row in ANSWERS.rows})
 
     assert len(ANSWERS.rows) + len(FOLLOWS) + heads == len(lines)
-    assert {4, 6} == widths
+    assert {5, 6} == widths
     assert set(Meaning) - {Meaning.ACCEPTED} == set(FOLLOWS)

@@ -58,9 +58,13 @@ class Receiver:
 
     async def heard(self, count: int) -> list[str]:
         """Wait until so many deliveries have come; return the events of all of them."""
+        return [letter.event for letter in await self.arrived(count)]
+
+    async def arrived(self, count: int) -> list[Letter]:
+        """Wait until so many deliveries have come; return all of them."""
         async with asyncio.timeout(PATIENCE), self._arrived:
             await self._arrived.wait_for(lambda: len(self.letters) >= count)
-        return [letter.event for letter in self.letters]
+        return self.letters
 
 
 @asynccontextmanager

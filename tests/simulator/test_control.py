@@ -89,6 +89,7 @@ async def test_the_record_counts_calls_and_answers() -> None:
         "rate_limited": 0,
         "faults": {},
         "replays": 1,
+        "webhooks": {},
     } == counters
 
 

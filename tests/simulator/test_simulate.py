@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import signal
 import socket
 import sys
@@ -13,7 +15,10 @@ import pytest
 from typer.testing import CliRunner
 
 import worker
+from tests.simulator.receiver import receiving
+from tests.simulator.talk import SALE
 from worker.cli.simulate import simulate
+from worker.simulator import bluum_terms
 
 COMMAND = "from worker.cli.simulate import simulate; simulate(prog_name='simulate')"
 ROOT = Path(worker.__file__).parent.parent
@@ -53,6 +58,34 @@ async def test_it_serves_until_a_signal_and_ends_well(number: signal.Signals) ->
     assert (0, b"", b"") == (process.returncode, output, errors)
 
 
+async def test_terms_and_webhooks_can_be_set_at_start() -> None:
+    """
+    What orders bring, when it may leave, in which words it is told, and who is told by webhook.
+    """
+    async with receiving() as receiver:
+        process, base_url = await start(
+            *("--share-price", "2.50", "--settlement-delay", "1000", "--order-words", "legacy"),
+            *("--webhook-url", receiver.url, "--webhook-event-key", "event_type"),
+            *("--webhook-secret", "s3cret", "--webhook-prefix", "sha512="),
+            *("--webhook-algorithm", "sha512", "--webhook-encoding", "base64"),
+        )
+        credentials = ("simulator-key", "simulator-secret")
+        async with httpx.AsyncClient(auth=credentials, trust_env=False) as client:
+            order = await client.post(f"{base_url}/investors/inv_poor/orders", json=SALE)
+            letters = await receiver.arrived(2)
+            investor = await client.get(f"{base_url}/investors/inv_poor")
+        process.terminate()
+        await process.communicate()
+
+    digest = hmac.digest(b"s3cret", letters[0].body, "sha512")
+    assert "accepted" == order.json()["status"]
+    assert ("8.50", "1.00") == (investor.json()["balance"], investor.json()["cash_withdrawable"])
+    assert ["order.accepted", "order.filled"] == [
+        letter.document["event_type"] for letter in letters
+    ]
+    assert "sha512=" + base64.b64encode(digest).decode() == letters[0].headers["X-Bluum-Signature"]
+
+
 async def test_faults_can_be_set_at_start() -> None:
     """
     Shares, their reach and an outage arrive at the server.
@@ -86,9 +119,13 @@ def test_help_names_the_magic_ids() -> None:
     result = CliRunner().invoke(simulate, ["bluum", "--help"], env={"COLUMNS": "200"})
 
     assert 0 == result.exit_code
-    for word in ("inv_unknown", "inv_poor", "inv_blocked", "inv_failing", "fs_inactive"):
-        assert word in result.output
-    for word in ("curl -u", "/_simulator/record", "/_simulator/clock", "drop_after"):
+    magic = {
+        value
+        for value in vars(bluum_terms).values()
+        if isinstance(value, str) and value.startswith(("inv_", "fs_", "SIM."))
+    }
+    assert 19 == len(magic)
+    for word in (*magic, "curl -u", "/_simulator/record", "/_simulator/wallets", "drop_after"):
         assert word in result.output
 
 
@@ -104,6 +141,18 @@ def test_help_names_the_magic_ids() -> None:
         (["--pace", "nan"], "pace"),
         (["--failure-share", "2"], "failure_share"),
         (["--key-lifetime", "0"], "key_lifetime"),
+        (["--lateness", "-1"], "lateness"),
+        (["--list-lag", "-1"], "list_lag"),
+        (["--fill-delay", "-1"], "fill_delay"),
+        (["--settlement-delay", "-1"], "settlement_delay"),
+        (["--reversal-delay", "-1"], "reversal_delay"),
+        (["--share-price", "0"], "share_price"),
+        (["--opening-shares", "many"], "opening_shares"),
+        (["--webhook-url", "example.com"], "url"),
+        (["--webhook-retries", "1,soon"], "webhook_retries"),
+        (["--webhook-retries", "1,-1"], "retry_delays"),
+        (["--webhook-timeout", "0"], "timeout"),
+        (["--webhook-signed-content", "timestamp.body"], "signed_content"),
         (["--api-key", ""], "api_key"),
     ],
 )

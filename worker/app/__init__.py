@@ -3,7 +3,14 @@
 `parts` makes single parts from settings, `house` puts them together, `live` runs the whole."""
 
 from worker.app.live import run, until_stopped
-from worker.app.parts import SHAPES, broker_of, open_providers, patience_of, reconciliation_of
+from worker.app.parts import (
+    SHAPES,
+    broker_of,
+    open_providers,
+    patience_of,
+    reconciliation_of,
+    subscriptions_line,
+)
 
 __all__ = [
     "SHAPES",
@@ -12,5 +19,6 @@ __all__ = [
     "patience_of",
     "reconciliation_of",
     "run",
+    "subscriptions_line",
     "until_stopped",
 ]

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 SHAPES: Final[Mapping[str, type[Request]]] = {"bluum": BluumRequest}
 
 _RETRY_JITTER: Final = 0.5
+#: What the command that manages webhooks takes of the rate limit: less than the budget leaves free.
+_SUBSCRIPTIONS_SHARE: Final = 0.07
 
 
 async def open_providers(
@@ -76,6 +78,23 @@ async def open_providers(
             tenure=tenure,
         )
     return providers
+
+
+def subscriptions_line(settings: Settings) -> Line | None:
+    """Return a line to Bluum for the few calls about webhooks; None without its credentials.
+
+    They need no ledger, so they take no part in the budget: their own pace lies within its margin.
+    """
+    bluum = settings.bluum
+    if bluum.api_key is None or bluum.api_secret is None:
+        return None
+    return Line(
+        bluum.base_url,
+        auth=httpx.BasicAuth(bluum.api_key.get_secret_value(), bluum.api_secret.get_secret_value()),
+        pace=Pace(Alone(_SUBSCRIPTIONS_SHARE * bluum.rate_limit).reserve, waited=lambda *_: None),
+        timeout=bluum.timeout,
+        observe=lambda *_: None,
+    )
 
 
 def _budget(
@@ -173,4 +192,5 @@ def patience_of(settings: Settings) -> Patience:
         ),
         window=settings.bluum.idempotency_window,
         settling=retry.settling,
+        reversal_days=polling.reversal_window,
     )

@@ -8,6 +8,7 @@ from worker.cli import cancel, check, demo, reconcile, resolve, run, show, submi
 from worker.cli.dead_letters import dead_letters
 from worker.cli.list import list_
 from worker.cli.simulate import simulate
+from worker.cli.webhooks import webhooks
 
 app = typer.Typer(
     name="withdrawals-worker",
@@ -27,6 +28,7 @@ app.command("list")(list_)
 app.command()(resolve.resolve)
 app.command()(reconcile.reconcile)
 app.add_typer(dead_letters)
+app.add_typer(webhooks)
 app.add_typer(simulate)
 
 

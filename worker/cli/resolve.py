@@ -20,8 +20,10 @@ from worker.app import open_providers, patience_of
 from worker.cli.settings import FAILED, WRONG_USE, failing, settings_or_exit
 from worker.cli.show import document_of, print_document
 from worker.core.answers import Listed
+from worker.core.events import moment
 from worker.core.requests import is_printable
 from worker.core.ruling import Adopt, Inadmissible, NotCreated, Ruling, unread
+from worker.core.sale import OrdersListed
 from worker.core.withdrawal import Status
 from worker.flows.rulings import Findings, Rulings
 from worker.ledger.migrate import require_schema
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from worker.core.decide import Held
-    from worker.flows.rulings import Candidate
+    from worker.flows.rulings import Candidate, OrderCandidate
     from worker.ledger.store import History, Ledger
 
 #: The longest name of an operator, and the longest reason, in characters.
@@ -66,7 +68,11 @@ def resolve(
     *,
     adopt: Annotated[
         str | None,
-        typer.Option(metavar="WD_ID", help="This withdrawal at the provider is the one."),
+        typer.Option(
+            metavar="WD_ID",
+            help="This withdrawal at the provider is the one; or this order, where the doubt is"
+            " about one that raises the cash.",
+        ),
     ] = None,
     not_created: Annotated[
         bool, typer.Option("--not-created", help="No withdrawal was made: send it once more.")
@@ -217,27 +223,45 @@ def _print(case: _Case, *, err: bool) -> None:
 
 
 def _lines(findings: Findings) -> list[str]:
-    if not isinstance(findings.answer, Listed):
+    if not isinstance(findings.answer, Listed | OrdersListed):
         return [f"the provider's list could not be read: {unread(findings.answer)}"]
-    if not findings.candidates:
+    if not findings.candidates and not findings.orders:
         return ["the provider lists nothing that could be it"]
     lines = ["the provider lists what could be it"]
+    lines += [_order_line(candidate) for candidate in findings.orders]
     for candidate in findings.candidates:
         facts = _candidate(candidate)
-        signs = [
-            *["carries this request's reference"] * candidate.is_marked,
-            *["belongs to another request"] * candidate.is_owned,
-        ]
         words = [
             facts["withdrawal_id"],
             f"{facts['amount'] or '?'} {facts['currency'] or '?'}",
             facts["method"] or "-",
             f"created {facts['created_on'] or '?'}",
             facts["provider_status"] or "?",
-            ", ".join(signs),
+            _signs(candidate),
         ]
         lines.append(f"  {'  '.join(words)}".rstrip())
     return lines
+
+
+def _order_line(candidate: OrderCandidate) -> str:
+    facts = _order(candidate)
+    words = [
+        facts["order_id"],
+        f"{facts['quantity'] or '?'} {facts['symbol'] or '?'}",
+        f"sold {facts['filled_quantity'] or '?'}",
+        f"created {facts['created_at'] or '?'}",
+        facts["provider_status"] or "?",
+        _signs(candidate),
+    ]
+    return f"  {'  '.join(words)}".rstrip()
+
+
+def _signs(candidate: Candidate | OrderCandidate) -> str:
+    signs = [
+        *["carries this request's reference"] * candidate.is_marked,
+        *["belongs to another request"] * candidate.is_owned,
+    ]
+    return ", ".join(signs)
 
 
 def _sentence(ruling: Ruling) -> str:
@@ -256,8 +280,9 @@ def _document(case: _Case) -> dict[str, Any]:
     return {
         "request": document_of(case.history),
         "list": {
-            "problem": None if isinstance(answer, Listed) else unread(answer),
+            "problem": None if isinstance(answer, Listed | OrdersListed) else unread(answer),
             "candidates": [_candidate(candidate) for candidate in case.findings.candidates],
+            "orders": [_order(candidate) for candidate in case.findings.orders],
         },
     }
 
@@ -288,6 +313,20 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "method": entry.method,
         "created_on": None if entry.created_on is None else entry.created_on.isoformat(),
         "provider_status": entry.reported.provider_status,
+        "is_owned_by_another": candidate.is_owned,
+        "carries_reference": candidate.is_marked,
+    }
+
+
+def _order(candidate: OrderCandidate) -> dict[str, Any]:
+    order = candidate.order
+    return {
+        "order_id": order.order_id,
+        "symbol": order.symbol,
+        "quantity": order.quantity,
+        "filled_quantity": order.filled_quantity,
+        "created_at": None if order.created_at is None else moment(order.created_at),
+        "provider_status": order.provider_status,
         "is_owned_by_another": candidate.is_owned,
         "carries_reference": candidate.is_marked,
     }

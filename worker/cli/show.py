@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.settings import FAILED, failing, settings_or_exit
-from worker.core.events import moment
+from worker.core.events import moment, orders
 from worker.ledger.migrate import require_schema
 from worker.ledger.rows import moment as from_micros
 from worker.ledger.store import Ledger
@@ -34,6 +34,7 @@ _TIMES = frozenset(
 )
 #: What there may be several of, and the column that a line of it begins with.
 _RECORDS = {
+    "orders": "index",
     "attempts": "number",
     "transitions": "sequence",
     "events": "sequence",
@@ -109,6 +110,7 @@ def document_of(history: History) -> dict[str, Any]:
         "first_attempt_at": _written(withdrawal.first_attempt_at),
         "next_step_due_at": _written(withdrawal.due_at),
         "cancel_wanted": withdrawal.cancel_wanted,
+        "orders": orders(withdrawal),
         "attempts": _rows(history.attempts),
         "transitions": _rows(history.transitions),
         "events": _rows(history.events),

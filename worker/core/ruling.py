@@ -14,18 +14,23 @@ from worker.core.answers import (
     Denied,
     Entry,
     Listed,
+    NotNow,
     Refused,
     Throttled,
     Unclear,
 )
 from worker.core.decide import Cause, Decision, is_too_late, move, why_ended
 from worker.core.lookup import carries_reference, contradiction
+from worker.core.sale import OrderReport, OrdersListed
+from worker.core.sale import contradiction as contradicts_sale
+from worker.core.selling import adopted_order, unplaced_order
 from worker.core.withdrawal import Reason, ReasonCode, Status
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.core.answers import EntryAnswer, ListAnswer
+    from worker.core.sale import OrderAnswer, OrdersAnswer
     from worker.core.schedule import Patience
     from worker.core.withdrawal import Withdrawal
 
@@ -123,9 +128,9 @@ def decide_not_created(
     """
     if withdrawal.status is not Status.UNRESOLVED:
         return Inadmissible(_NOT_UNRESOLVED.format(status=withdrawal.status))
-    if last_call_at is not None and now < last_call_at + patience.settling:
-        seconds = -((now - last_call_at - patience.settling) // _SECOND)
-        return Inadmissible(f"the last call may still execute: wait for {seconds} more seconds")
+    early = _too_early(last_call_at, now=now, patience=patience)
+    if early is not None:
+        return early
     if not isinstance(answer, Listed):
         return Inadmissible(f"the provider's list could not be read: {unread(answer)}")
     ours = [
@@ -147,13 +152,71 @@ def decide_not_created(
     return _ruled(withdrawal, fresh, ruling, now=now)
 
 
-def unread(answer: Refused | Conflicted | Unclear | Throttled | Denied) -> str:
+def decide_order_adoption(
+    withdrawal: Withdrawal,
+    index: int,
+    ruling: Adopt,
+    answer: OrderAnswer,
+    *,
+    is_anothers: bool,
+    now: datetime,
+) -> Decision | Inadmissible:
+    """Take over the order that a person points to for the one in doubt, if nothing contradicts.
+
+    `answer` is what the provider says of it, `is_anothers` whether another sale owns it. The sale
+    goes on from there.
+    """
+    order_id = ruling.withdrawal_id
+    if withdrawal.status is not Status.UNRESOLVED:
+        return Inadmissible(_NOT_UNRESOLVED.format(status=withdrawal.status))
+    if not isinstance(answer, OrderReport):
+        return Inadmissible(f"{order_id} could not be read: {unread(answer)}")
+    if is_anothers:
+        return Inadmissible(f"{order_id} belongs to another request")
+    against = contradicts_sale(withdrawal.sales[index], answer, taken_at=withdrawal.order.taken_at)
+    if against is not None:
+        return Inadmissible(f"{order_id} cannot be this request's: {against}")
+    adopted = adopted_order(_sale_again(withdrawal, now=now), index, answer)
+    return _ruled(withdrawal, adopted, ruling, now=now)
+
+
+def decide_order_not_placed(
+    withdrawal: Withdrawal,
+    index: int,
+    ruling: NotCreated,
+    answer: OrdersAnswer,
+    *,
+    now: datetime,
+    patience: Patience,
+) -> Decision | Inadmissible:
+    """Let an order in doubt be placed again on a person's word, unless the list says otherwise.
+
+    As `decide_not_created`; what is too late by now is given up by the sale's next step.
+    """
+    if withdrawal.status is not Status.UNRESOLVED:
+        return Inadmissible(_NOT_UNRESOLVED.format(status=withdrawal.status))
+    sale = withdrawal.sales[index]
+    early = _too_early(sale.last_attempt_at, now=now, patience=patience)
+    if early is not None:
+        return early
+    if not isinstance(answer, OrdersListed):
+        return Inadmissible(f"the provider's list could not be read: {unread(answer)}")
+    ours = [order.order_id for order in answer.orders if order.client_order_id == sale.key]
+    if ours:
+        return Inadmissible(_OURS.format(ids=", ".join(ours)))
+    fresh = unplaced_order(_sale_again(withdrawal, now=now), index)
+    return _ruled(withdrawal, fresh, ruling, now=now)
+
+
+def unread(answer: Refused | NotNow | Conflicted | Unclear | Throttled | Denied) -> str:
     """Say why something could not be read at the provider, in words for people."""
     match answer:
         case Refused(reason=Reason(code=ReasonCode.NOT_FOUND)):
             return "the provider does not know it"
         case Refused(reason=reason):
             return f"the provider does not show it ({reason.provider_code or reason.code})"
+        case NotNow():
+            return "the provider does not show it at this hour"
         case Conflicted():
             return "the provider answered with a conflict"
         case Unclear(why=why):
@@ -164,6 +227,21 @@ def unread(answer: Refused | Conflicted | Unclear | Throttled | Denied) -> str:
             return "the provider does not accept the credentials"
         case _:  # pragma: no cover
             assert_never(answer)
+
+
+def _too_early(
+    last_call_at: datetime | None, *, now: datetime, patience: Patience
+) -> Inadmissible | None:
+    """Say that a person looked before the last call was certainly over."""
+    if last_call_at is None or now >= last_call_at + patience.settling:
+        return None
+    seconds = -((now - last_call_at - patience.settling) // _SECOND)
+    return Inadmissible(f"the last call may still execute: wait for {seconds} more seconds")
+
+
+def _sale_again(withdrawal: Withdrawal, *, now: datetime) -> Withdrawal:
+    # The create call has not been intended yet: of the withdrawal itself nothing is in doubt.
+    return replace(withdrawal, status=Status.RECEIVED, reason=None, looks=0, due_at=now)
 
 
 def _without_doubt(withdrawal: Withdrawal, *, now: datetime) -> Withdrawal:

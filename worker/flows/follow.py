@@ -153,8 +153,7 @@ class Follow:
         """
         try:
             await self._take_up_until_stopped()
-            if self._tasks:
-                await asyncio.wait(self._tasks)
+            await self.finish()
         except asyncio.CancelledError:
             for task in self._tasks:
                 task.cancel()
@@ -165,29 +164,8 @@ class Follow:
         """Take nothing up any more."""
         self._stopping.set()
 
-    @property
-    def in_work(self) -> int:
-        """How many steps are in work at this moment."""
-        return len(self._tasks)
-
-    async def _take_up_until_stopped(self) -> None:
-        while not self._stopping.is_set():
-            self._beat()
-            free = self._concurrency - len(self._tasks)
-            begun = await self._take_up(free) if free and self._may_call() else 0
-            if begun and begun >= free:
-                # There is probably more: go on as soon as there is room.
-                await asyncio.wait(
-                    self._tasks,
-                    return_when=asyncio.FIRST_COMPLETED,
-                    timeout=TICK.total_seconds(),
-                )
-                continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TICK.total_seconds()):
-                    await self._stopping.wait()
-
-    async def _take_up(self, limit: int) -> int:
+    async def take_up(self, limit: int) -> int:
+        """Begin what is due, at most about so many steps; return how many were begun."""
         try:
             due = await self._claim(limit)
         except LedgerUnavailable as error:
@@ -200,6 +178,33 @@ class Follow:
         # Each task holds what it works on before it first waits: all begin before the next claim.
         await asyncio.sleep(0)
         return len(due)
+
+    async def finish(self) -> None:
+        """Wait for the steps in work."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    @property
+    def in_work(self) -> int:
+        """How many steps are in work at this moment."""
+        return len(self._tasks)
+
+    async def _take_up_until_stopped(self) -> None:
+        while not self._stopping.is_set():
+            self._beat()
+            free = self._concurrency - len(self._tasks)
+            begun = await self.take_up(free) if free and self._may_call() else 0
+            if begun and begun >= free:
+                # There is probably more: go on as soon as there is room.
+                await asyncio.wait(
+                    self._tasks,
+                    return_when=asyncio.FIRST_COMPLETED,
+                    timeout=TICK.total_seconds(),
+                )
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK.total_seconds()):
+                    await self._stopping.wait()
 
     async def _claim(self, limit: int) -> list[Held]:
         out, trial = self._out(), self._trial()

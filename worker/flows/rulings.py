@@ -18,7 +18,11 @@ from worker.core.ruling import (
     Ruling,
     decide_adoption,
     decide_not_created,
+    decide_order_adoption,
+    decide_order_not_placed,
 )
+from worker.core.sale import OrdersListed, find
+from worker.core.selling import doubtful
 from worker.flows.ports import StepRefused
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from worker.core.decide import Decision, Held
+    from worker.core.sale import OrderAnswer, OrderReport, OrdersAnswer
     from worker.core.schedule import Patience
     from worker.flows.ports import Now
 
@@ -48,6 +53,14 @@ class Asked(Protocol):
         """Read one withdrawal with all by which it is recognised."""
         ...
 
+    async def order(self, party_id: str, order_id: str) -> OrderAnswer:
+        """Read one order."""
+        ...
+
+    async def orders(self, party_id: str) -> OrdersAnswer:
+        """Read all orders of a party."""
+        ...
+
 
 class RulingLedger(Protocol):
     """Keeps what was ruled."""
@@ -60,6 +73,12 @@ class RulingLedger(Protocol):
         self, provider: str, withdrawal_ids: Collection[str], *, row: int
     ) -> frozenset[str]:
         """Return the ids among these that belong to another row."""
+        ...
+
+    async def orders_of_others(
+        self, provider: str, order_ids: Collection[str], *, row: int
+    ) -> frozenset[str]:
+        """Return the ids of orders among these that belong to another row."""
         ...
 
 
@@ -77,11 +96,24 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What the provider lists at this moment; without candidates where the list was not read."""
+class OrderCandidate:
+    """An order of the provider's list that can be the one in doubt; flags as for `Candidate`."""
 
-    answer: ListAnswer
+    order: OrderReport
+    is_owned: bool
+    is_marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the provider lists at this moment; without candidates where the list was not read.
+
+    Where the doubt is about an order that raises the cash, orders are what is listed.
+    """
+
+    answer: ListAnswer | OrdersAnswer
     candidates: tuple[Candidate, ...] = ()
+    orders: tuple[OrderCandidate, ...] = ()
 
 
 class Rulings:
@@ -98,6 +130,9 @@ class Rulings:
     async def find(self, held: Held) -> Findings:
         """Look for the withdrawal in the provider's list, for a person to judge."""
         order = held.withdrawal.order
+        index = doubtful(held.withdrawal)
+        if index is not None:
+            return await self._find_order(held, index)
         answer = await self._list(held)
         if not isinstance(answer, Listed):
             return Findings(answer)
@@ -143,6 +178,9 @@ class Rulings:
         self, held: Held, ruling: Ruling, last_call_at: datetime | None
     ) -> Decision | Inadmissible:
         order = held.withdrawal.order
+        index = doubtful(held.withdrawal)
+        if index is not None:
+            return await self._decide_order(held, index, ruling)
         match ruling:
             case Adopt(withdrawal_id=withdrawal_id):
                 entry = await self._provider.entry(order.party_id or "", withdrawal_id)
@@ -166,6 +204,55 @@ class Rulings:
                 )
             case _:  # pragma: no cover
                 assert_never(ruling)
+
+    async def _find_order(self, held: Held, index: int) -> Findings:
+        order = held.withdrawal.order
+        answer = await self._provider.orders(order.party_id or "")
+        if not isinstance(answer, OrdersListed):
+            return Findings(answer)
+        sale = held.withdrawal.sales[index]
+        found = find(sale, answer.orders, taken_at=order.taken_at, owned=frozenset())
+        owned = await self._orders_owned(held, found.ids)
+        return Findings(
+            answer,
+            orders=tuple(
+                OrderCandidate(
+                    report,
+                    is_owned=report.order_id in owned,
+                    is_marked=report.client_order_id == sale.key,
+                )
+                for report in (*found.ours, *found.lookalikes)
+            ),
+        )
+
+    async def _decide_order(
+        self, held: Held, index: int, ruling: Ruling
+    ) -> Decision | Inadmissible:
+        """Rule on an order that raises the cash, where the doubt is about one."""
+        withdrawal, party_id = held.withdrawal, held.withdrawal.order.party_id or ""
+        match ruling:
+            case Adopt(withdrawal_id=order_id):
+                report = await self._provider.order(party_id, order_id)
+                owned = await self._orders_owned(held, {order_id})
+                is_anothers = bool(owned)
+                return decide_order_adoption(
+                    withdrawal, index, ruling, report, is_anothers=is_anothers, now=self._now()
+                )
+            case NotCreated():
+                listed = await self._provider.orders(party_id)
+                now, patience = self._now(), self._patience
+                return decide_order_not_placed(
+                    withdrawal, index, ruling, listed, now=now, patience=patience
+                )
+            case _:  # pragma: no cover
+                assert_never(ruling)
+
+    async def _orders_owned(self, held: Held, order_ids: Collection[str]) -> frozenset[str]:
+        """Return which orders are other sales', of this request or of others."""
+        own = {sale.order_id for sale in held.withdrawal.sales} & set(order_ids)
+        provider = held.withdrawal.order.provider or ""
+        others = await self._ledger.orders_of_others(provider, order_ids, row=held.row)
+        return others | frozenset(order_id for order_id in own if order_id is not None)
 
     async def _list(self, held: Held) -> ListAnswer:
         since, until = days_to_read(held.withdrawal, now=self._now(), window=self._patience.window)

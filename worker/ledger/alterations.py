@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from worker.core.decide import CANCEL_REFUSED
 from worker.core.withdrawal import TERMINAL, event_id, idempotency_key
 from worker.ledger import chain
 
@@ -95,7 +96,10 @@ def _standing(story: Story, events: Mapping[int, Row]) -> Iterator[str]:
     if (row["finished_at"] is not None) is not (row["status"] in _ENDS):
         yield "finished_at: does not go with the status"
     if chain.seal(row["head"], row) != row["seal"]:
-        yield f"where it stands: {_named(_differing(row, newest, events), 'a column of it')}"
+        # A mere answer (a refused cancellation) leaves everything else as the last move left it.
+        moves = [one for one in history if one["status"] != one["previous_status"]]
+        differing = _differing(row, moves[-1] if moves else None, events)
+        yield f"where it stands: {_named(differing, 'a column of it')}"
 
 
 def _differing(row: Row, newest: Row | None, events: Mapping[int, Row]) -> list[str]:
@@ -132,7 +136,9 @@ def _disagreement(transition: Row, event: Row) -> str:
         differing += [n for n, name in pairs.items() if transition[n] != reason.get(name)]
     if transition["at"] != event["created_at"]:
         differing.append("at")
-    if event["type"] != f"withdrawal.{transition['status']}" and "status" not in differing:
+    is_move = transition["status"] != transition["previous_status"]
+    word = transition["status"] if is_move else CANCEL_REFUSED
+    if event["type"] != f"withdrawal.{word}" and "status" not in differing:
         differing.append("event's type")
     return _named(differing, "a column in which they cannot be compared")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import func, select, update
+from sqlalchemy import false, func, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.cancellations import Cancel
@@ -391,11 +391,11 @@ _WANT: Final = Many(
     lambda _: (
         update(withdrawals)
         .where(withdrawals.c.id == of_row("id"))
-        .values(cancel_wanted=True, woken_at=of_row("woken_at"))
+        .values(cancel_wanted=true(), woken_at=of_row("woken_at"))
     )
 )
 _UNWANT: Final = Many(
     lambda _: (
-        update(withdrawals).where(withdrawals.c.id == of_row("id")).values(cancel_wanted=False)
+        update(withdrawals).where(withdrawals.c.id == of_row("id")).values(cancel_wanted=false())
     )
 )

@@ -52,4 +52,7 @@ def _compile(
 ) -> tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]:
     compiled: Any = statement.compile(dialect=_DIALECTS[name])
     names = [place.removeprefix(_MARK) for place in compiled.positiontup]
+    if len(names) == 1:
+        # Of one name alone, itemgetter makes no tuple.
+        return str(compiled), lambda row: (row[names[0]],)
     return str(compiled), itemgetter(*names)

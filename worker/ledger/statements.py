@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, or_, select, tuple_, update
+from sqlalchemy import delete, null, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.decide import Held
@@ -639,7 +639,8 @@ _HEARD: Final = Many(
     lambda _: (
         update(withdrawals)
         .where(withdrawals.c.id == of_row("id"), withdrawals.c.woken_at <= of_row("woken_at"))
-        .values(woken_at=None)
+        # Not None, which would be a place of the same name.
+        .values(woken_at=null())
     )
 )
 _CLAIMED: Final = Many(lambda _: _update(withdrawals, ["id"], ["version", "owner"]))

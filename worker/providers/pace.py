@@ -165,16 +165,17 @@ class Pace:
         at = [self._slots[0]] if self._slots and self._queue.calls != NONE else []
         if self._asking is None and (wanted != NONE or self._untold_until):
             if now >= self._ask_at or _highest(wanted) < self._left:
-                self._asking = loop.create_task(self._ask(wanted, loop))
+                self._asking = loop.create_task(self._ask(loop))
             else:
                 at.append(self._ask_at)
         if at:
             self._wake_at(min(at), loop)
 
-    async def _ask(self, wanted: Calls, loop: asyncio.AbstractEventLoop) -> None:
-        """Ask for slots, once."""
+    async def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ask for slots, once, for all who wait by now."""
         asked_at, untold_until = loop.time(), self._untold_until
         pause = max(0, round((untold_until - asked_at) * 1e6))
+        wanted = beyond(self._queue.calls, len(self._slots))
         wish = Wish(wanted, lead=self._lead(), pause=pause)
         try:
             async with asyncio.timeout(WAIT_LIMIT.total_seconds()):

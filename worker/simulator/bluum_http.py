@@ -1,9 +1,9 @@
 """The simulated Bluum API as an aiohttp application: what happens to a call around its answer.
 
 A call passes these stations in this order: it is counted, the outage, the credentials, the rate
-limit, the latency, a fault before the effect, the effect, a fault after it. A client that goes away
-does not undo what its call has begun, as with a real server. What a call means stands in
-`bluum_api`; nothing in here touches money."""
+limit, the latency, a fault before the effect, the effect (now, or later by the agenda), a fault
+after it. A client that goes away does not undo what its call has begun, as with a real server. What
+a call means stands in `bluum_api`; nothing in here touches money."""
 
 from __future__ import annotations
 

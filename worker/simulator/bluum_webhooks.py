@@ -7,7 +7,7 @@ it. Bluum promises neither order nor single delivery (CW, PW)."""
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -239,6 +239,10 @@ class Webhooks:
             is_active = subscription.activity is Activity.ACTIVE
             if is_active and notice.is_wanted(subscription.event_types):
                 self._send(notice, subscription)
+
+    def counted(self) -> dict[str, int]:
+        """Return how many attempts came to which outcome."""
+        return dict(Counter(attempt.outcome.value for attempt in self.attempts))
 
     def target(self, delivery: Delivery) -> Subscription | None:
         """Return where a delivery goes; None when nobody is there any more."""

@@ -91,5 +91,6 @@ class Simulation:
             "now": documents.instant(now),
             "effects": effects_document(self.house, now=now),
             "webhooks": attempts_document(self.house.webhooks),
-            "counters": self.traffic.document() | {"replays": ground.keys.replays},
+            "counters": self.traffic.document()
+            | {"replays": ground.keys.replays, "webhooks": self.house.webhooks.counted()},
         }

@@ -1,0 +1,229 @@
+"""`webhooks register | list | remove` against a simulator, in both spellings that Bluum shows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.cli.running import Commands
+from worker.demo.rabbitmq_node import free_ports
+from worker.providers.bluum_subscriptions import EVENTS
+from worker.simulator.bluum_server import BluumOptions, BluumServer, serve
+from worker.simulator.bluum_webhooks import Activity, WebhookShape, WebhookTerms
+from worker.simulator.faults import Faults, Reach
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from worker.simulator.bluum_webhooks import Subscription
+
+URL: Final = "https://payouts.example/webhooks/bluum"
+SECRET: Final = "whsec_of_the_test"
+
+
+class Desk:
+    """Commands, and the simulator that they call."""
+
+    def __init__(self, commands: Commands, server: BluumServer) -> None:
+        self.run = commands
+        self.server = server
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """What is subscribed at the provider."""
+        return self.server.simulation.house.webhooks.subscriptions()
+
+    def change(self, webhook_id: str, **changes: object) -> None:
+        """Have somebody else change a subscription."""
+        self.server.simulation.house.webhooks.change(webhook_id, changes)
+
+
+@pytest.fixture(params=list(WebhookShape))
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    """A simulator without subscriptions, once in each spelling."""
+    terms = WebhookTerms(secret=SECRET, shape=request.param)
+    options = BluumOptions(port=0, rate_limit=0, latency=timedelta(0), webhooks=terms)
+    with _served(options) as server:
+        yield Desk(_commands(server.base_url, tmp_path), server)
+
+
+def test_registering_twice_is_registering_once(desk: Desk) -> None:
+    """
+    Made, then found as it is; the secret goes to standard output alone, ready for the settings.
+    """
+    first = desk.run("webhooks", "register", URL)
+    second = desk.run("webhooks", "register", URL)
+    (made,) = desk.subscriptions
+
+    assert (0, f"WORKER_BLUUM__WEBHOOK__SECRET={SECRET}\n") == (first.exit_code, first.stdout)
+    assert f"created: {made.id}  active  {URL}" in first.stderr
+    assert (0, "") == (second.exit_code, second.stdout)
+    assert f"unchanged: {made.id}" in second.stderr
+    assert (URL, EVENTS) == (made.url, made.event_types)
+
+
+def test_a_subscription_that_is_not_as_wanted_is_changed(desk: Desk) -> None:
+    """
+    Other events, or set inactive: the same one is mended, with a PATCH.
+    """
+    desk.run("webhooks", "register", URL, "--event", "order.*")
+    (made,) = desk.subscriptions
+    desk.change(made.id, activity=Activity.INACTIVE)
+    mended = desk.run("webhooks", "register", URL, "--event", "order.*")
+    changed = desk.run("webhooks", "register", URL, "--json")
+    renewed = desk.run("webhooks", "register", URL, "--renew", "--json")
+    (left,) = desk.subscriptions
+
+    assert f"changed: {made.id}  active" in mended.stderr
+    assert (made.id, EVENTS, Activity.ACTIVE) == (left.id, left.event_types, left.activity)
+    assert {
+        "id": made.id,
+        "url": URL,
+        "events": list(EVENTS),
+        "is_active": True,
+        "result": "changed",
+        "secret": SECRET,
+        "twins": [],
+    } == json.loads(changed.stdout)
+    assert json.loads(changed.stdout) == json.loads(renewed.stdout)
+
+
+def test_a_secret_can_go_into_a_file(desk: Desk, tmp_path: Path) -> None:
+    """
+    Readable by its owner alone, and shown nowhere; a file that is there already is left alone.
+    """
+    path = tmp_path / "WORKER_BLUUM__WEBHOOK__SECRET"
+    result = desk.run("webhooks", "register", URL, "--secret-file", str(path))
+    again = desk.run("webhooks", "register", URL, "--renew", "--secret-file", str(path))
+
+    assert 0 == result.exit_code
+    assert SECRET not in result.output
+    assert (SECRET, 0o600) == (path.read_text(encoding="utf-8"), path.stat().st_mode & 0o777)
+    assert (2, f"{path}: there is such a file already\n") == (again.exit_code, again.stderr)
+
+
+def test_an_event_that_bluum_does_not_have_is_not_subscribed_to(desk: Desk) -> None:
+    """
+    The known ones are named; without the check Bluum itself refuses, by its code.
+    """
+    event = ("--event", "withdrawal.completed")
+    checked = desk.run("webhooks", "register", URL, *event)
+    unchecked = desk.run("webhooks", "register", URL, *event, "--unchecked")
+
+    assert (1, 1) == (checked.exit_code, unchecked.exit_code)
+    assert "Bluum has no event withdrawal.completed; it has order.*," in checked.stderr
+    assert unchecked.stderr.startswith("Bluum answered 400 BLUM-400-")
+    assert () == desk.subscriptions
+
+
+def test_the_list_shows_no_secret(desk: Desk) -> None:
+    """
+    A line for each subscription, or JSON.
+    """
+    empty = desk.run("webhooks", "list")
+    desk.run("webhooks", "register", URL, "--event", "order.*")
+    (made,) = desk.subscriptions
+    lines = desk.run("webhooks", "list")
+    document = desk.run("webhooks", "list", "--json")
+
+    assert (0, "", "there are none\n") == (empty.exit_code, empty.stdout, empty.stderr)
+    assert f"{made.id}  active  {URL}  order.*\n" == lines.stdout
+    assert [{"id": made.id, "url": URL, "events": ["order.*"], "is_active": True}] == json.loads(
+        document.stdout
+    )
+
+
+def test_removing_what_is_gone_is_no_failure(desk: Desk) -> None:
+    """
+    By id or by address, with all that have it; another one stays.
+    """
+    for url in (URL, f"{URL}/2", f"{URL}/3"):
+        desk.run("webhooks", "register", url)
+    first, second, third = desk.subscriptions
+    desk.change(second.id, url=URL)
+    twins = desk.run("webhooks", "register", URL)
+    results = [
+        desk.run("webhooks", "remove", URL),
+        desk.run("webhooks", "remove", URL),
+        desk.run("webhooks", "remove", third.id, "--json"),
+    ]
+
+    assert f"{second.id} has the same address" in twins.stderr
+    assert [0, 0, 0] == [result.exit_code for result in results]
+    assert f"removed {first.id}, {second.id}\n" == results[0].stdout
+    assert f"there is no {URL}\n" == results[1].stdout
+    assert {"removed": [third.id]} == json.loads(results[2].stdout)
+    assert () == desk.subscriptions
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://payouts.example/webhooks/bluum", "payouts.example", "https://me:pw@host/webhooks"],
+)
+def test_an_address_that_is_none_is_wrong_use(url: str, tmp_path: Path) -> None:
+    """
+    Bluum wants https; nothing is called.
+    """
+    commands = _commands("http://127.0.0.1:1/v1", tmp_path)
+
+    assert 2 == commands("webhooks", "register", url).exit_code
+
+
+def test_what_stands_in_the_way_is_told(tmp_path: Path) -> None:
+    """
+    Nobody there, an outage, refused credentials: exit code 1 and a sentence, no trace.
+    """
+    (free,) = free_ports(1)
+    away = _commands(f"http://127.0.0.1:{free}/v1", tmp_path)("webhooks", "list")
+    with _served(BluumOptions(port=0, rate_limit=0)) as server:
+        commands = _commands(server.base_url, tmp_path)
+        server.set_faults(Faults(outage=True, calls=Reach.ALL))
+        out = commands("webhooks", "remove", URL)
+        server.set_faults(Faults())
+        denied = commands("webhooks", "list", WORKER_BLUUM__API_SECRET="another")
+
+    assert (1, 1, 1) == (away.exit_code, out.exit_code, denied.exit_code)
+    assert "Bluum did not answer (connection); it is safe to try again\n" == away.stderr
+    assert out.stderr.startswith("Bluum answered 503")
+    assert "it refused the credentials" in denied.stderr
+
+
+def _commands(base_url: str, folder: Path) -> Commands:
+    return Commands(
+        WORKER_LEDGER__URL=f"sqlite:///{folder / 'ledger.db'}",
+        WORKER_BLUUM__API_KEY="simulator-key",
+        WORKER_BLUUM__API_SECRET="simulator-secret",
+        WORKER_BLUUM__BASE_URL=base_url,
+        WORKER_BLUUM__RATE_LIMIT="5000",
+    )
+
+
+@contextmanager
+def _served(options: BluumOptions) -> Iterator[BluumServer]:
+    """Serve beside the commands, which need an event loop of their own."""
+    servers: list[BluumServer] = []
+    is_ready, is_over = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def live() -> None:
+        async with serve(options) as server:
+            servers.append(server)
+            is_ready.set()
+            await is_over.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(live(),))
+    thread.start()
+    try:
+        assert is_ready.wait(60)
+        yield servers[0]
+    finally:
+        loop.call_soon_threadsafe(is_over.set)
+        thread.join()
+        loop.close()

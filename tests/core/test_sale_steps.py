@@ -1,0 +1,274 @@
+"""What may be done for a sale, and who may place an order: only who committed its intent, once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from tests.core.builders import NOW, PATIENCE, SECOND, an_order
+from tests.core.sale_builders import (
+    CANCEL,
+    CANCELLED,
+    FAILED,
+    FILLED,
+    NOT_PLACED,
+    OPEN,
+    PARTIAL,
+    PLANNED,
+    REFUSED,
+    UNKNOWN,
+    a_sale,
+    intended,
+    selling,
+    statuses,
+)
+from worker.core.decide import Decision, Step, next_step, permit, take_in
+from worker.core.selling import (
+    Cancel,
+    End,
+    LookUp,
+    Place,
+    Read,
+    SalePermit,
+    doubtful,
+    end_sale,
+    sale_permit,
+    sale_step,
+    unplaced_order,
+)
+from worker.core.withdrawal import Reason, ReasonCode, Status, Withdrawal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from worker.core.decide import Held
+    from worker.core.selling import SaleStep
+
+LATE: Final = an_order(not_after=NOW - SECOND)
+TOO_LATE: Final = {"order": LATE}
+
+STEPS: Final[list[tuple[str, Withdrawal, SaleStep]]] = [
+    ("one after the other", selling(PLANNED, PLANNED), Place(0)),
+    ("the next", selling(OPEN, PLANNED), Place(1)),
+    ("filled, the next", selling(FILLED, PLANNED), Place(1)),
+    ("a doubt goes first", selling(OPEN, UNKNOWN, PLANNED), LookUp(1)),
+    ("a doubt goes first, late", selling(OPEN, UNKNOWN, **TOO_LATE), LookUp(1)),
+    ("a doubt goes first, cancelled", selling(OPEN, UNKNOWN, **CANCEL), LookUp(1)),
+    ("what rests is read", selling(OPEN, FILLED, PARTIAL), Read((0, 2))),
+    ("refused", selling(OPEN, PARTIAL, REFUSED), Cancel((0, 1))),
+    ("ended", selling(CANCELLED, OPEN, PLANNED), Cancel((1,))),
+    ("failed", selling(FAILED, OPEN), Cancel((1,))),
+    ("too late", selling(OPEN, PLANNED, **TOO_LATE), Cancel((0,))),
+    ("unwanted", selling(OPEN, PLANNED, **CANCEL), Cancel((0,))),
+    ("nothing rests, refused", selling(CANCELLED, REFUSED, PLANNED), End()),
+    ("nothing rests, too late", selling(PLANNED, **TOO_LATE), End()),
+    ("nothing rests, unwanted", selling(PLANNED, **CANCEL), End()),
+    ("all filled, unwanted", selling(FILLED, **CANCEL), End()),
+]
+
+
+@pytest.mark.parametrize(
+    ("withdrawal", "step"), [step[1:] for step in STEPS], ids=[step[0] for step in STEPS]
+)
+def test_every_sale_has_its_next_step(withdrawal: Withdrawal, step: SaleStep) -> None:
+    """
+    A doubt before all; nothing more is placed once it is given up.
+    """
+    assert step == sale_step(withdrawal, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("withdrawal", "step"),
+    [
+        (selling(PLANNED), Step.SELL),
+        (selling(FILLED, OPEN), Step.SELL),
+        (selling(PLANNED, **CANCEL), Step.SELL),
+        (selling(PLANNED, **TOO_LATE), Step.SELL),
+        (selling(UNKNOWN, status=Status.UNRESOLVED), Step.REST),
+        (selling(CANCELLED, status=Status.REJECTED), Step.REST),
+        (selling(FILLED), Step.CREATE),
+        (selling(FILLED, **TOO_LATE), Step.EXPIRE),
+        (selling(FILLED, **CANCEL), Step.ABANDON),
+    ],
+)
+def test_the_withdrawal_waits_for_its_sale(withdrawal: Withdrawal, step: Step) -> None:
+    """
+    Nothing is created before all is filled, and then it goes on as any other.
+    """
+    assert step is next_step(withdrawal, now=NOW, patience=PATIENCE)
+
+
+def test_no_withdrawal_is_created_before_its_cash_is_there() -> None:
+    """
+    Whatever else it says of itself, there is no permit.
+    """
+    doubted = {"in_doubt": True, "first_attempt_at": NOW}
+    held, _ = intended(selling(PLANNED, **doubted))
+    filled, _ = intended(selling(FILLED, PLANNED, **doubted), 1)
+    sold = replace(filled, withdrawal=selling(FILLED, FILLED, **doubted))
+
+    assert permit(held, now=NOW, patience=PATIENCE) is None
+    assert permit(filled, now=NOW, patience=PATIENCE) is None
+    assert permit(sold, now=NOW, patience=PATIENCE) is not None
+
+
+def test_it_is_taken_in_without_an_intent() -> None:
+    """
+    It is due at once, and nothing of it is in doubt.
+    """
+    begun = Withdrawal(order=an_order(), changed_at=NOW, sales=(a_sale(),))
+    taken = take_in(begun, now=NOW).withdrawal
+
+    assert (Status.RECEIVED, NOW, False, 0) == (
+        taken.status,
+        taken.due_at,
+        taken.in_doubt,
+        taken.attempts,
+    )
+
+
+# --- who may place --------------------------------------------------------------------------------
+
+
+def test_a_permit_carries_what_was_committed() -> None:
+    """
+    The key and the bytes of the order whose turn it is, and the tenure of the commit.
+    """
+    before, after = intended(selling(OPEN, PLANNED), 1)
+    granted = sale_permit(before, after, now=NOW, patience=PATIENCE)
+    sale = before.withdrawal.sales[1]
+
+    assert granted is not None
+    assert (sale.key, "inv_01", sale.body, 7, NOW + PATIENCE.settling) == (
+        granted.key,
+        granted.party_id,
+        granted.body,
+        granted.tenure,
+        granted.valid_until,
+    )
+
+
+def test_a_permit_ends_with_the_requests_own_time() -> None:
+    """
+    However long the intent is good for.
+    """
+    before, after = intended(selling(PLANNED, order=an_order(not_after=NOW + SECOND)))
+    granted = sale_permit(before, after, now=NOW, patience=PATIENCE)
+
+    assert granted is not None
+    assert NOW + SECOND == granted.valid_until
+
+
+def _changed(held: Held, **changes: Any) -> Held:  # noqa: ANN401
+    return replace(held, withdrawal=replace(held.withdrawal, **changes))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda _before, after: (after, after),
+        lambda _before, after: (after, replace(after, version=after.version + 1)),
+        lambda before, after: (before, replace(after, version=after.version + 1)),
+        lambda before, after: (before, replace(after, row=2)),
+        lambda before, after: (before, replace(before, version=after.version)),
+        lambda before, after: (before, _changed(after, cancel_wanted=True)),
+        lambda before, after: (before, _changed(after, looks=9)),
+        lambda before, after: (_changed(before, order=LATE), _changed(after, order=LATE)),
+        lambda before, after: (
+            _changed(before, order=an_order(party_id=None)),
+            _changed(after, order=an_order(party_id=None)),
+        ),
+    ],
+)
+def test_nobody_else_gets_a_permit(spoil: Callable[[Held, Held], tuple[Held, Held]]) -> None:
+    """
+    Not whoever finds an intent, of whatever version; not for another row; not when it changed.
+    """
+    assert sale_permit(*spoil(*intended(selling(PLANNED))), now=NOW, patience=PATIENCE) is None
+
+
+@pytest.mark.parametrize(("at", "may"), [(-SECOND, False), (0 * SECOND, True), (None, False)])
+def test_an_intent_is_good_for_a_settling_delay(at: timedelta | None, *, may: bool) -> None:
+    """
+    After it others may look for what it did; and a clock that went back proves nothing.
+    """
+    now = NOW + (PATIENCE.settling if at is None else at)
+    granted = sale_permit(*intended(selling(PLANNED)), now=now, patience=PATIENCE)
+
+    assert may is (granted is not None)
+
+
+def test_permits_are_made_by_one_function() -> None:
+    """
+    Not by hand, and not by changing one.
+    """
+    granted = sale_permit(*intended(selling(PLANNED)), now=NOW, patience=PATIENCE)
+    assert granted is not None
+
+    with pytest.raises(TypeError):
+        SalePermit("sell-1", "inv_01", b"{}", 0, NOW, object())
+    with pytest.raises(TypeError):
+        replace(granted, key="sell-2", made_by=object())
+    assert "AAPL" not in repr(granted)
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("withdrawal", "status", "reason"),
+    [
+        (selling(PLANNED, **CANCEL), Status.CANCELLED, Reason(ReasonCode.CANCELLED_ON_REQUEST)),
+        (selling(FILLED, **CANCEL), Status.CANCELLED, Reason(ReasonCode.CANCELLED_ON_REQUEST)),
+        (selling(CANCELLED, PLANNED), Status.REJECTED, Reason(ReasonCode.SALE_ENDED)),
+        (selling(FAILED, **TOO_LATE), Status.REJECTED, Reason(ReasonCode.SALE_ENDED)),
+        (selling(CANCELLED, **TOO_LATE), Status.REJECTED, Reason(ReasonCode.EXPIRED)),
+        (selling(PLANNED, **TOO_LATE), Status.REJECTED, Reason(ReasonCode.EXPIRED)),
+        (selling(CANCELLED, REFUSED), Status.REJECTED, Reason(ReasonCode.SALE_REFUSED)),
+        (
+            selling(
+                CANCELLED,
+                a_sale(1, REFUSED, reason=Reason(ReasonCode.REFUSED, "B-4")),
+            ),
+            Status.REJECTED,
+            Reason(ReasonCode.SALE_REFUSED, "B-4"),
+        ),
+    ],
+)
+def test_a_sale_that_is_given_up_ends_with_its_reason(
+    withdrawal: Withdrawal, status: Status, reason: Reason
+) -> None:
+    """
+    What was not placed never will be; nothing more is due, and a cancellation is answered.
+    """
+    ended = end_sale(withdrawal, now=NOW)
+
+    assert [(status, reason)] == [(change.status, change.reason) for change in ended.changes]
+    assert PLANNED not in statuses(ended.withdrawal)
+    assert [NOT_PLACED if before is PLANNED else before for before in statuses(withdrawal)] == (
+        statuses(ended.withdrawal)
+    )
+    assert (None, False) == (ended.withdrawal.due_at, ended.withdrawal.cancel_wanted)
+
+
+def test_a_sale_that_goes_on_is_not_ended() -> None:
+    """
+    By nobody's mistake.
+    """
+    going = selling(OPEN, order=an_order(not_after=NOW))
+
+    assert Decision(going) == end_sale(going, now=NOW)
+
+
+def test_a_person_may_end_a_doubt() -> None:
+    """
+    Either way; that there was one is remembered.
+    """
+    doubted = selling(FILLED, a_sale(1, UNKNOWN, empty_lookups=2, looked_up_at=NOW))
+
+    assert (1, None) == (doubtful(doubted), doubtful(selling(OPEN)))
+    assert [FILLED, PLANNED] == statuses(unplaced_order(doubted, 1))
+    assert NOW == unplaced_order(doubted, 1).sales[1].first_attempt_at
