@@ -14,12 +14,13 @@ from worker.core.decide import Cause, Change
 from worker.core.messages import DeadReason
 from worker.core.reconciliation import Completed, Kind
 from worker.core.withdrawal import Order, Status, Withdrawal
+from worker.flows.hearing import Outcome
 from worker.flows.ports import BooksDifference, OpenCount
 from worker.metrics import PAUSES, UNKNOWN, Metrics
 
 NOW = datetime(2026, 6, 1, 10, tzinfo=UTC)
 
-#: Contract section 9, without `webhooks_total`, which comes with the webhooks; then our own.
+#: Contract section 9; then our own.
 METRICS = {
     "requests": ("counter", {"provider", "result"}),
     "transitions": ("counter", {"provider", "status"}),
@@ -32,7 +33,9 @@ METRICS = {
     "rate_limit_grants": ("counter", {"provider", "class"}),
     "events_published": ("counter", {"type"}),
     "events_unpublished": ("gauge", set()),
+    "webhooks": ("counter", {"provider", "result"}),
     "dead_letters": ("counter", {"reason"}),
+    "cancellations": ("counter", {"result"}),
     "unresolved": ("gauge", set()),
     "ledger_commit_duration_seconds": ("histogram", set()),
     "consumer_up": ("gauge", set()),
@@ -96,6 +99,7 @@ def use(metrics: Metrics) -> None:
     metrics.granted("bluum", Rank.SUBMISSION)
     metrics.published("withdrawal.pending")
     metrics.buried(DeadReason.INVALID)
+    metrics.webhook(None, Outcome.CUT_OFF)
     metrics.committed(0.1)
     metrics.consuming(is_up=True)
     metrics.provider_is("bluum", up=True)

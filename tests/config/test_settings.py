@@ -43,6 +43,11 @@ def test_every_default_is_the_documented_one() -> None:
     assert timedelta(seconds=0.5) == settings.retry.first_delay
     assert timedelta(seconds=25) == settings.shutdown_timeout
     assert 8080 == settings.http.port
+    assert 8081 == settings.webhooks.port
+    assert "X-Bluum-Signature" == settings.bluum.webhook.header
+    assert ("sha256", "hex") == (settings.bluum.webhook.algorithm, settings.bluum.webhook.encoding)
+    assert "body" == settings.bluum.webhook.signed_content
+    assert not settings.bluum.webhook.allow_unsigned
 
 
 def test_every_variable_reaches_its_field() -> None:
@@ -104,6 +109,17 @@ def test_every_variable_reaches_its_field() -> None:
         ("RETRY__ATTEMPTS", "11", "found '11', expected a whole number from 1 to 10"),
         ("HTTP__PORT", "65536", "found '65536', expected a whole number from 0 to 65535"),
         (
+            "BLUUM__WEBHOOK__HEADER",
+            "X Signature",
+            "found 'X Signature', expected the name of an HTTP header",
+        ),
+        ("BLUUM__WEBHOOK__ALGORITHM", "md5", "found 'md5', expected sha256 or sha512"),
+        (
+            "BLUUM__WEBHOOK__SIGNED_CONTENT",
+            "url",
+            "found 'url', expected body or timestamp.body",
+        ),
+        (
             "BLUUM__BASE_URL",
             "http://192.0.2.1/v1",
             f"found 'http://192.0.2.1/v1', expected {BASE_URL}",
@@ -153,6 +169,40 @@ def test_a_problem_with_a_secret_does_not_show_it(name: str, value: str, problem
 
     assert line.startswith(f"WORKER_{name}: {problem}, expected ")
     assert PASSWORD not in line
+
+
+def test_what_a_webhook_needs_beside_its_settings_is_named() -> None:
+    """
+    A previous secret goes with a present one, a signed time with a header that carries it.
+    """
+    prefix = "WORKER_BLUUM__WEBHOOK__"
+    problems = _problems(
+        WORKER_BLUUM__WEBHOOK__PREVIOUS_SECRET=PASSWORD,
+        WORKER_BLUUM__WEBHOOK__SIGNED_CONTENT="timestamp.body",
+    )
+
+    together = "missing, expected together with"
+    assert (
+        f"{prefix}SECRET: {together} {prefix}PREVIOUS_SECRET",
+        f"{prefix}TIMESTAMP_HEADER: {together} {prefix}SIGNED_CONTENT, which is timestamp.body",
+    ) == problems
+
+
+@pytest.mark.parametrize(
+    ("webhook", "enabled"),
+    [
+        ({}, False),
+        ({"WORKER_BLUUM__WEBHOOK__SECRET": PASSWORD}, True),
+        ({"WORKER_BLUUM__WEBHOOK__ALLOW_UNSIGNED": "true"}, True),
+    ],
+)
+def test_webhooks_are_taken_where_they_can_be_verified(
+    webhook: dict[str, str], enabled: bool
+) -> None:
+    """
+    With a secret, or where it was said that none is needed; never by default.
+    """
+    assert enabled == _load(**webhook).bluum.webhook.enabled
 
 
 @pytest.mark.parametrize(
@@ -290,6 +340,8 @@ def test_no_secret_in_repr() -> None:
     settings = _load(
         WORKER_RABBITMQ__URL=f"amqp://me:{PASSWORD}@broker/",
         WORKER_LEDGER__URL=f"postgresql://me:{PASSWORD}@db/ledger",
+        WORKER_BLUUM__WEBHOOK__SECRET=PASSWORD,
+        WORKER_BLUUM__WEBHOOK__PREVIOUS_SECRET=PASSWORD,
         **CREDENTIALS,
     )
 

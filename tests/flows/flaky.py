@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from worker.core.answers import Attempt
+    from worker.core.cancellations import Cancel
     from worker.core.decide import Decision, Held
+    from worker.flows.cancellation import AskedOrKnown, Vain
     from worker.flows.ports import Outgoing, TakenOrKnown
     from worker.ledger.store import Ledger
 
@@ -88,6 +90,26 @@ class FlakyLedger:
         return await self._over(
             lambda: self._ledger.claim_beside(limit, parties, ahead=ahead, busy=busy)
         )
+
+    async def ask(self, cancel: Cancel, *, waits_until: datetime) -> AskedOrKnown:
+        """Commit a cancellation, or find it known."""
+        return await self._over(lambda: self._ledger.ask(cancel, waits_until=waits_until))
+
+    async def any_overdue(self) -> bool:
+        """Tell whether a cancellation has waited in vain."""
+        return await self._over(self._ledger.any_overdue)
+
+    async def give_up(self) -> Sequence[Vain]:
+        """Settle those that have."""
+        return await self._over(self._ledger.give_up)
+
+    async def unanswered(self, *, before: datetime) -> Sequence[Vain]:
+        """Return those that were settled and not answered."""
+        return await self._ledger.unanswered(before=before)
+
+    async def mark_answered(self, message_ids: Collection[str]) -> None:
+        """Remember whose answers were confirmed."""
+        await self._over(lambda: self._ledger.mark_answered(message_ids))
 
     async def deaths_with(self, identity: bytes) -> int:
         """Return how many marks were left behind."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,6 +19,7 @@ from worker.core.messages import Envelope
 from worker.core.schedule import Patience, Schedule
 from worker.flows.announce import Announce
 from worker.flows.cancel import Cancelling
+from worker.flows.cancellation import Cancellation
 from worker.flows.follow import Follow
 from worker.flows.in_hand import InHand
 from worker.flows.intake import Intake
@@ -49,6 +51,7 @@ PATIENCE: Final = Patience(
     denied=timedelta(seconds=15),
 )
 TRIES: Final = 3
+GRACE: Final = timedelta(hours=1)
 _CONCURRENCY: Final = 4
 
 
@@ -75,9 +78,11 @@ class House:
     may_call: bool = True
     out: set[str] = field(default_factory=set)
     trial: set[str] = field(default_factory=set)
+    cancels: Counter[str] = field(default_factory=Counter)
     submission: Submission = field(init=False)
     resolution: Resolution = field(init=False)
     intake: Intake = field(init=False)
+    cancellation: Cancellation = field(init=False)
     follow: Follow = field(init=False)
 
     def __post_init__(self) -> None:
@@ -102,13 +107,20 @@ class House:
             sleep=self._sleep,
         )
         self.resolution = Resolution(**shared, **choosing)
-        self.intake = Intake(
-            **shared,
-            submission=self.submission,
-            in_hand=self.in_hand,
-            suspicion=Suspicion(self.line, sleep=self._sleep),
-            default_provider="bank",
-            own_queues=frozenset({"withdrawals.requests"}),
+        reading: dict[str, Any] = {
+            "suspicion": Suspicion(self.line, sleep=self._sleep),
+            "default_provider": "bank",
+            "own_queues": frozenset({"withdrawals.requests"}),
+        }
+        self.intake = Intake(**shared, **reading, submission=self.submission, in_hand=self.in_hand)
+        self.cancellation = Cancellation(
+            **reading,
+            ledger=self.line,
+            announcer=self.told,
+            counted=lambda result: self.cancels.update([result]),
+            now=self.ledger.now,
+            grace=GRACE,
+            providers=self.providers,
         )
         self.follow = Follow(
             **shared,
@@ -144,6 +156,26 @@ class House:
     async def deliver(self, message_id: str | None = "req-1", **changes: Any) -> Settlement:  # noqa: ANN401
         """Hand in a request; the changes are to its body."""
         return await self.intake(an_envelope(message_id, **changes))
+
+    async def cancel(
+        self,
+        message_id: str | None = "cancel-1",
+        *,
+        redelivered: bool = False,
+        reply_to: str | None = None,
+        correlation_id: str | None = None,
+        **body: Any,  # noqa: ANN401 - any field
+    ) -> Settlement:
+        """Hand in a cancellation, of the first request unless the body says otherwise."""
+        return await self.cancellation(
+            Envelope(
+                body=json.dumps(body or {"request_message_id": "req-1"}).encode(),
+                message_id=message_id,
+                redelivered=redelivered,
+                reply_to=reply_to,
+                correlation_id=correlation_id,
+            )
+        )
 
     async def move(self, status: Status) -> None:
         """Let every withdrawal at the provider reach a status, and look at all of them."""

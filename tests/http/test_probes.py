@@ -17,7 +17,7 @@ from worker.metrics import Metrics
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-#: Contract section 9, without the webhooks' counter, which comes with the webhooks.
+#: Contract section 9.
 NAMES = {
     "withdrawals_requests",
     "withdrawals_transitions",
@@ -29,6 +29,7 @@ NAMES = {
     "withdrawals_rate_limit_wait_seconds",
     "withdrawals_events_published",
     "withdrawals_events_unpublished",
+    "withdrawals_webhooks",
     "withdrawals_dead_letters",
     "withdrawals_unresolved",
     "withdrawals_ledger_commit_duration_seconds",

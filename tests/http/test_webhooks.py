@@ -24,7 +24,13 @@ from tests.http.webhook_desk import (
 from tests.ledger import second
 from worker.core.signatures import SignedContent
 from worker.flows.hearing import Outcome
-from worker.http.webhooks import BODY_LIMIT, CONNECTIONS, LARGE_BODIES, SMALL_BODY
+from worker.http.webhooks import (
+    BODY_LIMIT,
+    CONNECTIONS,
+    LARGE_BODIES,
+    SMALL_BODY,
+    open_webhooks,
+)
 from worker.ledger.store import open_ledger
 
 _TIMED: Final = replace(
@@ -375,6 +381,18 @@ async def test_a_ledger_that_is_away_lets_the_provider_repeat(sqlite_url: str) -
     async with a_desk(sqlite_url, ledger=gone) as desk:
         assert 503 == await desk.send(delivery("wd_1"))
         assert {Outcome.NOT_WRITTEN: 1} == _outcomes(desk.told)
+
+
+async def test_a_port_that_is_taken_is_an_error_at_once() -> None:
+    """
+    Before anything is served.
+    """
+    async with open_webhooks({}, host="127.0.0.1", port=0, counted=lambda *_: None) as webhooks:
+        with pytest.raises(OSError, match="in use"):
+            async with open_webhooks(
+                {}, host="127.0.0.1", port=webhooks.port, counted=lambda *_: None
+            ):
+                pass
 
 
 async def test_unsigned_ones_only_where_it_was_said(sqlite_url: str) -> None:

@@ -8,7 +8,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.answers import Attempt
+from worker.core.cancellations import Cancel
 from worker.core.decide import Cause, Change, Decision, refuse_at_the_door, take_in
+from worker.core.messages import Context
 from worker.core.withdrawal import (
     Order,
     Reason,
@@ -97,6 +99,33 @@ def moved(held: Held, status: Status, *, now: datetime = NOW, **changes: Any) ->
 def due(held: Held, at: datetime | None) -> Decision:
     """A decision that changes nothing but the time it is due."""
     return Decision(replace(held.withdrawal, due_at=at))
+
+
+def a_cancel(
+    message_id: str = "cancel-1",
+    *,
+    of: str | tuple[str, str] = "req-1",
+    reply_to: str | None = None,
+    correlation_id: str | None = None,
+    fingerprint: bytes = FINGERPRINT,
+) -> Cancel:
+    """A cancellation of a request, or of a withdrawal given as (provider, withdrawal_id)."""
+    return Cancel(
+        message_id=message_id,
+        request_message_id=of if isinstance(of, str) else None,
+        provider=None if isinstance(of, str) else of[0],
+        withdrawal_id=None if isinstance(of, str) else of[1],
+        reason="typo",
+        fingerprint=fingerprint,
+        context=Context(message_id=message_id, reply_to=reply_to, correlation_id=correlation_id),
+    )
+
+
+def answered(held: Held, word: str, status: Status, **changes: Any) -> Decision:  # noqa: ANN401
+    """A decision that answers the cancellations of a withdrawal by an event."""
+    decision = moved(held, status, cancel_wanted=False, **changes)
+    (change,) = decision.changes
+    return replace(decision, changes=(replace(change, word=word),))
 
 
 def an_attempt(number: int = 1, **changes: Any) -> Attempt:  # noqa: ANN401

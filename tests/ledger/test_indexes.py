@@ -13,16 +13,27 @@ import asyncpg
 from sqlalchemy import Engine, event
 
 from tests.ledger import second
-from tests.ledger.builders import FINGERPRINT, NOW, an_attempt, an_order, moved, taken_in
+from tests.ledger.builders import (
+    FINGERPRINT,
+    NOW,
+    a_cancel,
+    an_attempt,
+    an_order,
+    answered,
+    moved,
+    taken_in,
+)
 from tests.ledger.stories import a_burial
 from worker.core.reconciliation import Period
 from worker.core.withdrawal import Status
+from worker.flows.hearing import Hint
 from worker.ledger.migrate import migrate
 from worker.ledger.queries import Wanted
 from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from tests.services.postgres_node import PostgresNode
     from worker.ledger.store import Ledger
@@ -33,8 +44,10 @@ _SHORT: Final = (
     "ix_withdrawals_open",
     "ix_withdrawals_woken",
     "ix_events_unpublished",
+    "ix_cancellations_waiting",
+    "ix_cancellations_unanswered",
 )
-_GROWING: Final = ("withdrawals", "events", "transitions", "attempts")
+_GROWING: Final = ("withdrawals", "events", "transitions", "attempts", "cancellations")
 _NUMBERS: Final = {
     "sqlite": (
         "WITH RECURSIVE numbers(n) AS"
@@ -61,6 +74,12 @@ SELECT id, 2, message_id, 'withdrawal.completed', body, taken_at, taken_at FROM 
 INSERT INTO transitions (withdrawal, sequence, status, reversal, cause, at, hash)
 SELECT withdrawal, sequence, type, false, 'look', created_at, body FROM events;
 INSERT INTO attempts (withdrawal, number, started_at) SELECT id, 1, taken_at FROM withdrawals;
+INSERT INTO cancellations (
+    message_id, fingerprint, request_message_id, taken_at, waits_until, withdrawal, settled_at,
+    outcome, answer, reply_to, published_at
+)
+SELECT message_id, body, message_id, taken_at, taken_at, id, taken_at, 'cancelled', 2, 'q', taken_at
+FROM withdrawals;
 ANALYZE;
 """
 _BYTES: Final = {"sqlite": "x'78'", "postgresql": r"'\x78'::bytea"}
@@ -148,12 +167,15 @@ async def _everything(ledger: Ledger) -> None:
     await ledger.rows_unannounced(before=now, limit=200)
     await ledger.unannounced([h.row for h in held])
     await ledger.mark_announced([(h.row, 1) for h in held])
+    await _cancellations(ledger, now)
     await ledger.count_unannounced()
     await ledger.count_open()
     await ledger.note_burial(a_burial("req-1"))
     await ledger.dead_letter_left(a_burial("req-1").identity, "replayed")
     await ledger.books_differences()
     await ledger.owned_by_others("bluum", ["wd_5", "wd_6", "new_1"], row=held[0].row)
+    await ledger.hear("bluum", b"1", Hint(None, ("wd_5", "ord_1")))
+    await ledger.forget_hints(now)
     await ledger.history("old-99")
     await ledger.wanted(Wanted(), limit=50)
     await ledger.wanted(Wanted(statuses=frozenset({Status.UNRESOLVED})), limit=50)
@@ -161,6 +183,22 @@ async def _everything(ledger: Ledger) -> None:
     await ledger.wanted(Wanted(statuses=ended, since=now, party_id="inv"), limit=50)
     await _reconciliation(ledger, Period(NOW - timedelta(days=7), now))
     await ledger.check()
+
+
+async def _cancellations(ledger: Ledger, now: datetime) -> None:
+    """Take cancellations in, of what is known and of what is not, and answer those in vain."""
+    named: list[str | tuple[str, str]] = ["req-0", ("bluum", "new_1"), "later", ("bluum", "later")]
+    for number, of in enumerate(named):
+        await ledger.ask(a_cancel(f"cancel-{number}", of=of), waits_until=now)
+    await ledger.ask(a_cancel("cancel-0"), waits_until=now)
+    (held,) = await ledger.claim_due(1, busy=[])
+    await ledger.record(held, answered(held, "cancel_refused", Status.PENDING))
+    await ledger.any_overdue()
+    vain = await ledger.give_up()
+    await ledger.unanswered(before=now)
+    await ledger.mark_answered([one.cancel.message_id for one in vain])
+    await ledger.cancellation("cancel-0")
+    await ledger.cancellations_of("req-0")
 
 
 async def _reconciliation(ledger: Ledger, period: Period) -> None:

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.ledger.builders import FINGERPRINT, NOW, an_order, due, moved, taken_in
 from worker.core.reconciliation import Party, Period
 from worker.core.withdrawal import Status, reference_token
-from worker.ledger import reconciling
 from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
-    import pytest
-
     from worker.core.decide import Held
     from worker.core.reconciliation import Booked
     from worker.ledger.store import Ledger
@@ -47,7 +44,8 @@ async def all_parties(ledger: Ledger, **which: Any) -> list[Party]:  # noqa: ANN
     found: list[Party] = []
     place, last = await ledger.span(PERIOD)
     while place < last:
-        page = await ledger.parties(PERIOD, after=place, last=last, **which)
+        # A party's rows lie on several pages.
+        page = await ledger.parties(PERIOD, after=place, last=last, at_once=2, **which)
         found += page.parties
         assert page.place > place
         place = page.place
@@ -60,14 +58,11 @@ def ids(rows: list[Booked]) -> set[str]:
 
 
 async def test_each_party_of_a_period_comes_once(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger,
 ) -> None:
     """
     At its first row there, whatever else it has; of all providers, or of one.
     """
-    # Pages of two rows: a party's rows lie on several of them.
-    monkeypatch.setattr(reconciling, "ROWS_AT_ONCE", 2)
-    monkeypatch.setattr(reconciling, "PARTIES_AT_ONCE", 1)
     await written(ledger, "old", days_ago=8, party_id="inv_old")
     await written(ledger, "early", days_ago=8, party_id="inv_a")
     first = await written(ledger, "a1", party_id="inv_a")
@@ -83,13 +78,10 @@ async def test_each_party_of_a_period_comes_once(
     assert [upvest] == await all_parties(ledger, provider="upvest")
 
 
-async def test_all_rows_of_a_party_are_read(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_all_rows_of_a_party_are_read(ledger: Ledger) -> None:
     """
     Those of the period, finished or not, and of before it those that are open; nobody else's.
     """
-    monkeypatch.setattr(reconciling, "PAGE", 2)
     for number in range(5):
         # Two at the same moment, on either side of a page's end.
         await written(ledger, f"new-{number}", Status.COMPLETED, days_ago=number // 2)
@@ -98,7 +90,7 @@ async def test_all_rows_of_a_party_are_read(
     await written(ledger, "another", party_id="inv_02")
     await written(ledger, "elsewhere", provider="upvest")
 
-    rows = await ledger.booked("bluum", "inv_01", PERIOD)
+    rows = await ledger.booked("bluum", "inv_01", PERIOD, at_once=2)
 
     assert ["new-0", "new-1", "new-2", "new-3", "new-4", "old-open"] == sorted(
         row.message_id for row in rows

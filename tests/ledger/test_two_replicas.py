@@ -40,13 +40,13 @@ async def test_requests_that_come_to_both(postgres_url: str) -> None:
     Each is new at one of them, and nobody is turned away.
     """
     async with open_ledger(postgres_url) as one, open_ledger(postgres_url) as other:
-        async with _held(postgres_url, _TAKE_ONE):
+        async with locked(postgres_url, _TAKE_ONE):
             taking = [
                 asyncio.create_task(ledger.take(taken_in(an_order(message_id)), FINGERPRINT))
                 for ledger, ids in ((one, _IDS), (other, _IDS[::-1]))
                 for message_id in ids
             ]
-            await _both_wait(postgres_url)
+            await both_wait(postgres_url)
         taken = await asyncio.gather(*taking)
 
     assert _IDS == sorted(t.held.withdrawal.order.message_id for t in taken if t.is_new)
@@ -58,19 +58,19 @@ async def test_events_that_both_have_published(postgres_url: str) -> None:
     """
     async with open_ledger(postgres_url) as one, open_ledger(postgres_url) as other:
         marks = [((await take(one, message_id)).row, 1) for message_id in _IDS]
-        async with _held(postgres_url, _MARK_ONE):
+        async with locked(postgres_url, _MARK_ONE):
             marking = [
                 asyncio.create_task(ledger.mark_announced(told))
                 for ledger, told in ((one, marks), (other, marks[::-1]))
             ]
-            await _both_wait(postgres_url)
+            await both_wait(postgres_url)
         await asyncio.gather(*marking)
 
         assert 0 == await one.count_unannounced()
 
 
 @asynccontextmanager
-async def _held(url: str, statement: str) -> AsyncIterator[None]:
+async def locked(url: str, statement: str) -> AsyncIterator[None]:
     """Hold what a statement locks, and take it back in the end."""
     connection = await asyncpg.connect(url)
     try:
@@ -81,11 +81,13 @@ async def _held(url: str, statement: str) -> AsyncIterator[None]:
         await connection.close()
 
 
-async def _both_wait(url: str) -> None:
+async def both_wait(url: str, count: int = 2) -> None:
+    """Wait until so many transactions wait for a lock."""
     connection = await asyncpg.connect(url)
     try:
-        while await connection.fetchval(_WAITING) < 2:
-            pass
+        async with asyncio.timeout(60):
+            while await connection.fetchval(_WAITING) < count:
+                pass
     finally:
         await connection.close()
 

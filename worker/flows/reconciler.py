@@ -58,7 +58,7 @@ class Reconciler:
 
     `may_call` tells whether a provider is to be called at all, `denied` is told the provider whose
     credentials were refused, `told` hears what the last completed round had found, `beat` is called
-    while the task is alive.
+    while the task is alive, every `tick`.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Reconciler:
         denied: Callable[[str], None],
         told: Callable[[Completed], None],
         beat: Callable[[], None],
+        tick: timedelta = TICK,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._reconciliation = reconciliation
@@ -84,6 +85,7 @@ class Reconciler:
         self._denied = denied
         self._told = told
         self._beat = beat
+        self._tick = tick.total_seconds()
         self._sleep = sleep
 
     async def run(self) -> None:
@@ -95,7 +97,7 @@ class Reconciler:
                 # The round is held on for a while, and then gone on with.
                 _log.warning("reconciliation interrupted", extra={"error": str(error)})
             self._beat()
-            await self._sleep(TICK.total_seconds())
+            await self._sleep(self._tick)
 
     async def take_turn(self) -> None:
         """Go through a round if it is this replica's to do, and show what the last one found."""
@@ -139,7 +141,7 @@ class Reconciler:
         try:
             while not task.done():
                 self._beat()
-                await asyncio.wait({task}, timeout=TICK.total_seconds())
+                await asyncio.wait({task}, timeout=self._tick)
                 if not task.done():
                     await self._ledger.keep_round(current, held_for=HELD_FOR)
         finally:

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
     from worker.core.reconciliation import Period
 
-#: So many rows are read for one page of parties, and so many parties are returned at most.
+#: So many rows are gone through for one page of parties.
 ROWS_AT_ONCE: Final = 2_000
-PARTIES_AT_ONCE: Final = 100
 #: A page of one party's rows.
 PAGE: Final = 500
 #: Rows are numbered as they are written, and may have been taken in so much earlier; twice, since
@@ -84,14 +83,20 @@ def span(connection: Connection, period: Period) -> tuple[int, int]:
 
 
 def parties(
-    connection: Connection, period: Period, *, after: int, last: int, provider: str | None
+    connection: Connection,
+    period: Period,
+    *,
+    after: int,
+    last: int,
+    provider: str | None,
+    at_once: int,
 ) -> PartiesPage:
     """Return some of the parties that have requests in a period, each at its first row there.
 
-    `after` is the place of the page before. The rows up to `last` are gone through once; each
-    party comes once, and nothing has to be remembered of those that came before.
+    `after` is the place of the page before; the next `at_once` rows are gone through, up to
+    `last`. So each party comes once, and nothing has to be remembered of those that came before.
     """
-    end = min(last, after + ROWS_AT_ONCE)
+    end = min(last, after + at_once)
     earlier = withdrawals.alias("earlier")
     is_first = ~(
         select(earlier.c.id)
@@ -114,11 +119,9 @@ def parties(
             is_first,
         )
         .order_by(withdrawals.c.id)
-        .limit(PARTIES_AT_ONCE)
     )
-    found = [Party(row.provider, row.party_id, row.id) for row in connection.execute(statement)]
-    is_full = len(found) == PARTIES_AT_ONCE
-    return PartiesPage(tuple(found), place=found[-1].row if is_full else end)
+    found = connection.execute(statement)
+    return PartiesPage(tuple(Party(row.provider, row.party_id, row.id) for row in found), place=end)
 
 
 def booked(
@@ -128,6 +131,7 @@ def booked(
     period: Period,
     *,
     after: Booked | None,
+    limit: int,
 ) -> list[Booked]:
     """Return a page of the rows of one party that were taken in during a period.
 
@@ -137,7 +141,7 @@ def booked(
     if after is not None:
         place = tuple_(withdrawals.c.taken_at, withdrawals.c.id)
         statement = statement.where(place > (rows.micros(after.taken_at), after.row))
-    statement = statement.order_by(withdrawals.c.taken_at, withdrawals.c.id).limit(PAGE)
+    statement = statement.order_by(withdrawals.c.taken_at, withdrawals.c.id).limit(limit)
     return [_booked(row) for row in connection.execute(statement).mappings()]
 
 

@@ -9,12 +9,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.reconciliation import Completed, Kind, Period, Round
 from worker.ledger import rows
-from worker.ledger.schema import rounds, withdrawals
+from worker.ledger.reconciling import span
+from worker.ledger.schema import rounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,12 +72,14 @@ def take(connection: Connection, step: TakeRound) -> Round | None:
         return _round(row)
     if rows.at(row["began_at"]) + step.every > step.at:
         return None
+    period = Period(step.at - step.period, step.at)
+    place, last = span(connection, period)
     begun = {
         "began_at": rows.micros(step.at),
-        "since": rows.micros(step.at - step.period),
-        "until": rows.micros(step.at),
-        "place": 0,
-        "last": connection.execute(select(func.max(withdrawals.c.id))).scalar() or 0,
+        "since": rows.micros(period.since),
+        "until": rows.micros(period.until),
+        "place": place,
+        "last": last,
         "found": _text({}),
     }
     _set(connection, begun | held)

@@ -391,25 +391,39 @@ class Ledger:
         return await self._read(lambda connection: reconciling.span(connection, period))
 
     async def parties(
-        self, period: Period, *, after: int, last: int, provider: str | None = None
+        self,
+        period: Period,
+        *,
+        after: int,
+        last: int,
+        provider: str | None = None,
+        at_once: int = reconciling.ROWS_AT_ONCE,
     ) -> PartiesPage:
-        """Return some of the parties that have requests in a period, beyond the row `after`."""
+        """Return some of the parties that have requests in a period, beyond the row `after`.
+
+        `at_once` rows are gone through for them.
+        """
         return await self._read(
             lambda connection: reconciling.parties(
-                connection, period, after=after, last=last, provider=provider
+                connection, period, after=after, last=last, provider=provider, at_once=at_once
             )
         )
 
-    async def booked(self, provider: str, party_id: str, period: Period) -> list[Booked]:
-        """Return the rows of a party of a period, and those from before that are unfinished."""
+    async def booked(
+        self, provider: str, party_id: str, period: Period, *, at_once: int = reconciling.PAGE
+    ) -> list[Booked]:
+        """Return the rows of a party of a period, and those from before that are unfinished.
+
+        They are read `at_once` so many.
+        """
         of = partial(reconciling.booked, provider=provider, party_id=party_id, period=period)
         found = await self._read(partial(reconciling.still_open, **of.keywords))
         last: Booked | None = None
         while True:
             # Each page in a transaction of its own: no long one stays open beside the payouts.
-            page = await self._read(partial(of, after=last))
+            page = await self._read(partial(of, after=last, limit=at_once))
             found += page
-            if len(page) < reconciling.PAGE:
+            if len(page) < at_once:
                 return found
             last = page[-1]
 
