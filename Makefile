@@ -14,7 +14,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-header $(UPGRADE)
 
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-rabbitmq4 lint format typecheck walls bench bench-budget faults faults-mutations lock example-env clean
+.PHONY: help venv demo test coverage test-rabbitmq4 lint format typecheck walls bench bench-budget faults faults-mutations lock example-env clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,11 +39,14 @@ demo: venv ## See a payout happen, all on this machine (KEEP=1 leaves it running
 test: venv ## Everything that CI runs
 	tests/services/install.sh
 	$(MAKE) --no-print-directory lint typecheck walls
-	$(BIN)/pytest --cov --cov-report= $(PYTEST_ARGS)
-	$(BIN)/coverage report
-	$(BIN)/coverage report --include='worker/core/*' --fail-under=100
+	$(BIN)/pytest $(PYTEST_ARGS) --cov=worker.core --cov-report=term --cov-fail-under=100 tests/core
+	$(BIN)/pytest $(PYTEST_ARGS) --ignore=tests/core
 	@server=$$(tests/services/rabbitmq4.sh) || exit 1; test -z "$$server" || { set -x; \
 		WITHDRAWALS_TEST_RABBITMQ_SERVER=$$server $(BIN)/pytest $(PYTEST_ARGS) $(ON_RABBITMQ4); }
+
+coverage: venv ## Run all tests and see which lines none of them reaches (slower by a third)
+	tests/services/install.sh
+	$(BIN)/pytest $(PYTEST_ARGS) --cov --cov-report=term
 
 test-rabbitmq4: venv ## Run all that talks to a broker on RabbitMQ 4.0, and faults (SEEDS=10)
 	tests/services/install.sh

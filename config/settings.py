@@ -150,7 +150,8 @@ class Webhook(_Group):
     allow_unsigned: bool = Field(
         default=False,
         description="Take deliveries that carry no signature. Whoever reaches the port can then "
-        "make the worker look at a withdrawal, and nothing else.",
+        "have any withdrawal looked at as often as they like: for trials, or behind a gate of "
+        "your own.",
     )
 
     @property

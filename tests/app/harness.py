@@ -172,6 +172,12 @@ class Desk:
         )
         self.sent.append(Sent(message_id, content_of(body)))
 
+    async def cancel(self, message_id: str, **body: str) -> None:
+        """Publish a cancellation, confirmed."""
+        exchange = await self._channel.get_exchange(topology.COMMANDS_EXCHANGE)
+        message = aio_pika.Message(json.dumps(body).encode(), message_id=message_id)
+        await exchange.publish(message, topology.CANCEL_KEY)
+
     def ended(self) -> set[str]:
         """Return the message ids that have had a terminal event."""
         return {event.message_id for event in self.heard if event.status in _ENDS}

@@ -304,17 +304,26 @@ def test_what_cannot_be_one_in_doubt_is_reported(shown: Entry) -> None:
     assert [Kind.UNEXPLAINED] == kinds(found([shown], [without_id()]))
 
 
+@pytest.mark.parametrize("status", [Status.RECEIVED, Status.UNRESOLVED])
+def test_who_is_found_by_its_reference_explains_nothing_else(status: Status) -> None:
+    """
+    However alike another withdrawal is.
+    """
+    findings = found([entry(), elsewhere()], [without_id(status=status)])
+
+    assert [Kind.UNEXPLAINED] == [kind for kind in kinds(findings) if kind is not Kind.RESOLVABLE]
+
+
 @pytest.mark.parametrize(
     ("shown", "row", "command"),
     [
         ([entry()], without_id(), "resolve req-1 --adopt wd_req-1"),
         ([entry()], booked(), "resolve req-1 --adopt wd_req-1"),
-        ([entry(), elsewhere()], without_id(), "resolve req-1 --adopt wd_req-1"),
         ([elsewhere()], without_id(), "resolve req-1"),
         ([], without_id(), "resolve req-1"),
         ([], without_id("it's mine"), "resolve 'it'\"'\"'s mine'"),
     ],
-    ids=["marked", "known", "marked and alike", "alike", "nothing", "any id"],
+    ids=["marked", "known", "alike", "nothing", "any id"],
 )
 def test_an_unresolved_request_is_named_with_its_command(
     shown: list[Entry], row: Booked, command: str

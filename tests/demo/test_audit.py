@@ -66,6 +66,19 @@ def breaches(seen: Seen) -> list[Breach]:
             id="a cancellation that came too late",
         ),
         pytest.param(
+            replace(paid(), heard=(event("a", 0, "cancel_refused"), *paid().heard)),
+            id="a cancellation that was given up before its request came",
+        ),
+        pytest.param(Seen(heard=(event("", 0, "cancel_refused"),)), id="a cancellation of nothing"),
+        pytest.param(
+            replace(
+                paid(),
+                executed=(),
+                heard=(event("a", 1, "received"), event("a", 2, "cancelled", withdrawal_id=None)),
+            ),
+            id="a cancellation that was in time",
+        ),
+        pytest.param(
             replace(
                 paid(), heard=(*events("a", *PAID_WAY), event("a", 5, "cancelled", reversal=True))
             ),

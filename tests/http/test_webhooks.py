@@ -351,6 +351,46 @@ async def test_pipelined_requests_are_not_answered(sqlite_url: str) -> None:
         assert {Outcome.UNKNOWN: 1} == _outcomes(desk.told)
 
 
+async def test_a_sender_that_asks_first_is_told_to_go_on(sqlite_url: str) -> None:
+    """
+    `Expect: 100-continue`, as some clients send it with every body.
+    """
+    body = delivery("wd_1")
+    head = _HEAD + f"X-Bluum-Signature: {signature(body)}\r\nExpect: 100-continue\r\n".encode()
+    async with a_desk(sqlite_url) as desk:
+        reader, writer = await desk.raw()
+        writer.write(head + f"Content-Length: {len(body)}\r\n\r\n".encode())
+        async with asyncio.timeout(LIMIT_SECONDS):
+            told = await reader.readuntil(b"\r\n\r\n")
+            writer.write(body)
+            answer = await reader.read()
+        writer.close()
+
+        assert b"HTTP/1.1 100 Continue\r\n\r\n" == told
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_body_in_broken_chunks_is_malformed(sqlite_url: str) -> None:
+    """
+    And a sender that goes away midway leaves nothing behind.
+    """
+    head = _HEAD + f"X-Bluum-Signature: {signature(b'')}\r\n".encode()
+    head += b"Transfer-Encoding: chunked\r\n\r\n"
+    async with a_desk(sqlite_url) as desk:
+        _, leaving = await desk.raw()
+        leaving.write(head + b"5\r\nabc")
+        await leaving.drain()
+        leaving.transport.abort()
+        reader, writer = await desk.raw()
+        writer.write(head + b"zz\r\n")
+        async with asyncio.timeout(LIMIT_SECONDS):
+            status = (await reader.read()).split()[1]
+        writer.close()
+
+        assert b"400" == status
+        assert {Outcome.MALFORMED: 1} == _outcomes(desk.told)
+
+
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\x02\x00\x01\x00", b"NOT HTTP\r\n\r\n"])
 async def test_what_is_not_http_is_refused_in_silence(
     sqlite_url: str, sent: bytes, caplog: pytest.LogCaptureFixture
@@ -377,7 +417,7 @@ async def test_a_ledger_that_is_away_lets_the_provider_repeat(sqlite_url: str) -
     503, and nobody says that it was heard.
     """
     async with open_ledger(sqlite_url) as gone:
-        pass
+        await gone.heartbeat()
     async with a_desk(sqlite_url, ledger=gone) as desk:
         assert 503 == await desk.send(delivery("wd_1"))
         assert {Outcome.NOT_WRITTEN: 1} == _outcomes(desk.told)

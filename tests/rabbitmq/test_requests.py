@@ -1,4 +1,4 @@
-"""Publishing a request, as the command line and the demo do."""
+"""Publishing requests and cancellations, as the command line and the demo do."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from tests.rabbitmq.upstream import upstream
 from tests.rabbitmq.wire import properties, short
 from worker.demo.rabbitmq_node import free_ports
 from worker.flows.ports import PublishUnconfirmed, PublishUnroutable
-from worker.rabbitmq.requests import publish_request
-from worker.rabbitmq.topology import REQUESTS
+from worker.rabbitmq.backlog import messages_waiting
+from worker.rabbitmq.requests import publish_cancellation, publish_request
+from worker.rabbitmq.topology import CANCELLATIONS, REQUESTS
 
 BODY = b'{"amount":"1.00"}'
 
@@ -44,6 +45,37 @@ async def test_a_published_request_lies_in_the_queue(rabbitmq_vhost: str) -> Non
         )
         == found.properties
     )
+
+
+async def test_a_published_cancellation_lies_in_its_own_queue(rabbitmq_vhost: str) -> None:
+    """
+    The requests' queue is not touched.
+    """
+    async with upstream(rabbitmq_vhost) as service:
+        await publish_cancellation(broker_at(rabbitmq_vhost), BODY, message_id="cancel-1")
+        found = await service.next_in(CANCELLATIONS)
+
+        assert (BODY, "withdrawal.cancel") == (found.body, found.routing_key)
+        assert 0 == await service.ready_in(REQUESTS)
+
+
+async def test_what_waits_in_a_queue_is_counted(rabbitmq_vhost: str) -> None:
+    """
+    What somebody holds does not count; where nobody can tell there is no number.
+    """
+    broker = broker_at(rabbitmq_vhost)
+    async with upstream(rabbitmq_vhost) as service:
+        empty = await messages_waiting(broker, REQUESTS)
+        for number in range(3):
+            await service.request(f"r-{number}")
+        full = await messages_waiting(broker, REQUESTS)
+        await service.rest_of(REQUESTS)
+
+        assert (0, 3, 0) == (empty, full, await messages_waiting(broker, REQUESTS))
+    away = broker_at(str(URL(rabbitmq_vhost).with_port(free_ports(1)[0])))
+
+    assert await messages_waiting(broker, "nobody.made.it") is None
+    assert await messages_waiting(away, REQUESTS) is None
 
 
 async def test_without_the_topology_a_request_is_unroutable(rabbitmq_vhost: str) -> None:

@@ -142,7 +142,8 @@ def build(
         "denied": credentials.denied,
     }
     resolution, cancelling = Resolution(**asking), Cancelling(**asking)
-    looking = Looking(**asking)
+    courses = Courses(ledger, beat=health.pulse("courses"))
+    looking = Looking(**asking, outlook=courses.outlook)
     selling = Selling(**asking, may_call=lambda provider: not outages[provider].is_out)
 
     def following(lane: Lane) -> Follow:
@@ -198,7 +199,6 @@ def build(
         ),
         buried=metrics.buried,
     )
-    courses = Courses(ledger, beat=health.pulse("courses"))
     reconciler = None
     if settings.reconciliation.every:
         reconciler = Reconciler(

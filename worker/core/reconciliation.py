@@ -221,6 +221,7 @@ class _Comparison:
         self._owned = {row.withdrawal_id: row for row in reading.after if row.withdrawal_id}
         self._marked: Mapping[str, Booked] = {row.reference: row for row in reading.after}
         self._orphans = [e for e in reading.entries if _id(e) not in self._owned]
+        self._shown = frozenset(token for e in self._orphans for token in references(e))
 
     def findings(self) -> Iterator[Finding]:
         for booked in self._owned.values():
@@ -289,7 +290,7 @@ class _Comparison:
         elif tokens:
             why = "it carries a reference of this worker, of no request in this ledger"
             yield self._found(Kind.MARKED_UNEXPLAINED, why, entry=entry)
-        elif not any(_is_alike(booked, entry) for booked in doubted):
+        elif not any(_is_alike(row, entry) for row in doubted if row.reference not in self._shown):
             yield self._found(Kind.UNEXPLAINED, "no request explains it", entry=entry)
 
     def _settled_by(self, booked: Booked, entry: Entry, why: str) -> Finding:

@@ -7,7 +7,7 @@ over: what is still on its way counts as lost."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -145,11 +145,13 @@ class Finding:
 
 def audit(seen: Seen, *, key_of: Callable[[str], str]) -> tuple[Finding, ...]:
     """Return every breach of P1 to P3, none when all hold; `key_of` derives a message id's key."""
+    altered = _same_under_one_id(seen)
+    seen = replace(seen, heard=tuple(event for event in seen.heard if not _is_of_nobody(event)))
     return (
         *_paid_once(seen, key_of),
         *_accounted_for(seen),
         *_strangers(seen),
-        *_same_under_one_id(seen),
+        *altered,
         *_in_sequence(seen),
     )
 
@@ -160,6 +162,16 @@ def once(events: Iterable[Heard]) -> list[Heard]:
     for event in events:
         first.setdefault(event.event_id, event)
     return list(first.values())
+
+
+def _is_of_nobody(event: Heard) -> bool:
+    """Tell whether an event answers a cancellation of what has not come: of no withdrawal then."""
+    return event.status == _ASIDE and event.sequence == 0
+
+
+def _says_held(event: Heard) -> bool:
+    # Cancelled before anything left, the provider has never heard of it.
+    return event.status in HELD and not (event.status == "cancelled" and not event.withdrawal_id)
 
 
 def _paid_once(seen: Seen, key_of: Callable[[str], str]) -> Iterator[Finding]:
@@ -178,7 +190,7 @@ def _paid_as_told(
     message_id: str, executed: list[Executed], heard: list[Heard]
 ) -> Iterator[Finding]:
     real = {withdrawal.withdrawal_id for withdrawal in executed}
-    told = {event.withdrawal_id for event in heard if event.status in HELD}
+    told = {event.withdrawal_id for event in heard if _says_held(event)}
     if len(executed) > 1:
         yield Finding(Breach.DOUBLED, message_id, _listed(sorted(real)))
     if told and not real:

@@ -33,7 +33,8 @@ def read_event(body: bytes, *, event_id: str | None) -> Heard:
     event = json.loads(body)
     return Heard(
         event_id=event_id or "",
-        message_id=event["message_id"],
+        # Null in the answer to a cancellation that names no request.
+        message_id=event["message_id"] or "",
         sequence=event["sequence"],
         status=event["type"].removeprefix("withdrawal."),
         withdrawal_id=event["withdrawal_id"],

@@ -33,6 +33,8 @@ HELD_FOR: Final = timedelta(minutes=5)
 PAUSE: Final = timedelta(seconds=2)
 #: A round is to be over by this share of the time from one to the next.
 _SHARE: Final = 0.5
+#: Of a short time from one round to the next, this is the longest that one begins late.
+_TICK_SHARE: Final = 0.25
 
 
 class RoundsLedger(Protocol):
@@ -58,7 +60,7 @@ class Reconciler:
 
     `may_call` tells whether a provider is to be called at all, `denied` is told the provider whose
     credentials were refused, `told` hears what the last completed round had found, `beat` is called
-    while the task is alive, every `tick`.
+    while the task is alive, every `tick` (by itself, often enough).
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class Reconciler:
         denied: Callable[[str], None],
         told: Callable[[Completed], None],
         beat: Callable[[], None],
-        tick: timedelta = TICK,
+        tick: timedelta | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._reconciliation = reconciliation
@@ -85,7 +87,7 @@ class Reconciler:
         self._denied = denied
         self._told = told
         self._beat = beat
-        self._tick = tick.total_seconds()
+        self._tick = (tick or min(TICK, every * _TICK_SHARE)).total_seconds()
         self._sleep = sleep
 
     async def run(self) -> None:

@@ -98,6 +98,14 @@ def forget(connection: Connection, step: Forget) -> int:
     return len(old)
 
 
+def heard_since(connection: Connection, since: datetime) -> frozenset[str]:
+    """Return the providers of whose webhooks one was heard since then."""
+    statement = (
+        select(webhooks.c.provider).where(webhooks.c.received_at >= rows.micros(since)).distinct()
+    )
+    return frozenset(connection.scalars(statement))
+
+
 def _owners(connection: Connection, steps: Iterable[Hear]) -> Owners:
     ids: dict[str, set[str]] = {}
     for step in steps:

@@ -381,6 +381,11 @@ class Ledger:
         """Return up to `limit` withdrawals, the oldest first."""
         return await self._read(lambda connection: queries.wanted(connection, which, limit=limit))
 
+    async def heard_within(self, span: timedelta) -> frozenset[str]:
+        """Return the providers of whose webhooks one was heard within that span."""
+        since = self.now() - span
+        return await self._read(lambda connection: hints.heard_since(connection, since))
+
     async def courses(self) -> list[Course]:
         """Return how a bounded number of withdrawals of late went, from beginning to end."""
         now = self.now()
