@@ -135,6 +135,23 @@ def test_there_is_no_metric_that_nobody_declared(metrics: Metrics) -> None:
     }
 
 
+def test_reconciliation_shows_every_kind_of_each_provider(metrics: Metrics) -> None:
+    """
+    0 where nothing was found; before the first there is nothing to show, and no time.
+    """
+    before = value(metrics, "reconciliation_completed_timestamp_seconds")
+    metrics.reconciled(Completed(NOW, {("bluum", Kind.MISSING): 2}), providers=["bluum"])
+    metrics.reconciled(Completed(NOW, {("bluum", Kind.UNEXPLAINED): 3}), providers=["bluum"])
+
+    name = "reconciliation_differences"
+    shown = {kind: value(metrics, name, provider="bluum", kind=kind.value) for kind in Kind}
+    assert dict.fromkeys(Kind, 0) | {Kind.UNEXPLAINED: 3} == shown
+    assert (0, NOW.timestamp()) == (
+        before,
+        value(metrics, "reconciliation_completed_timestamp_seconds"),
+    )
+
+
 def test_two_sets_of_metrics_do_not_disturb_each_other(metrics: Metrics) -> None:
     """
     Each has a registry of its own.

@@ -10,7 +10,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final
 
-from worker import app
+from worker.app import parts
 from worker.cli.main import main
 from worker.providers.bluum import Bluum
 
@@ -31,5 +31,5 @@ class DeadlyBluum(Bluum):
 
 
 if __name__ == "__main__":
-    vars(app)["Bluum"] = DeadlyBluum
+    vars(parts)["Bluum"] = DeadlyBluum
     main()

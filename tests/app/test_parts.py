@@ -106,4 +106,4 @@ async def test_a_row_that_cannot_be_read_ends_the_process(
     await second.write(ledger, "UPDATE withdrawals SET status = 'settled', due_at = 1")
 
     assert 1 == await worker.ended()
-    assert '"part failed", "part": "follow"' in worker.output
+    assert '"part failed", "part": "follow ' in worker.output

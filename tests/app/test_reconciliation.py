@@ -25,12 +25,12 @@ _UNEXPLAINED: Final = (
 
 
 async def test_what_nobody_looks_at_is_found_in_the_background(
-    desk: Desk, start: Start, server: BluumServer, migrated: str
+    desk: Desk, start: Start, server: BluumServer, shared_ledger: str
 ) -> None:
     """
     A completed withdrawal is looked at and told; one made elsewhere is shown by the metrics.
     """
-    worker = await start(migrated, **_BLIND, WORKER_RECONCILIATION__EVERY="1")
+    worker = await start(shared_ledger, **_BLIND, WORKER_RECONCILIATION__EVERY="1")
     await worker.ready()
     await desk.ask("req-1")
     await desk.have_ended(1)
@@ -46,12 +46,12 @@ async def test_what_nobody_looks_at_is_found_in_the_background(
 
 
 async def test_the_command_lets_a_running_worker_look(
-    desk: Desk, start: Start, migrated: str
+    desk: Desk, start: Start, sqlite_url: str
 ) -> None:
     """
     While the background task is turned off; without a worker that is said, and the next one looks.
     """
-    worker = await start(migrated, **_BLIND, WORKER_RECONCILIATION__EVERY="0")
+    worker = await start(sqlite_url, **_BLIND, WORKER_RECONCILIATION__EVERY="0")
     await worker.ready()
     await desk.ask("req-1")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from tests.core.builders import EVEN, NOW, PATIENCE, an_order
 from tests.core.model import AFTERLIFE, MEMORY, TIMEOUT, Call, Crash, Fate
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from worker.core.decide import Change
     from worker.core.sale import OrderAnswer, OrdersAnswer
-    from worker.core.selling import SaleStep
+    from worker.core.selling import SaleStep, Timing
 
 RESTING = frozenset({SaleStatus.OPEN, SaleStatus.PARTIAL})
 
@@ -149,7 +149,7 @@ class Worker:
         """Take one row up; a `deaf` one gets no answer to a look or a look-up."""
         withdrawal = self.rows[row]
         step = sale_step(withdrawal, now=self.now)
-        timing = {"patience": PATIENCE, "chance": EVEN}
+        timing: Timing = {"now": self.now, "patience": PATIENCE, "chance": EVEN}
         match step:
             case Place(index):
                 self._place(row, index, call, crash)
@@ -157,14 +157,16 @@ class Worker:
             case LookUp(index):
                 answer: OrdersAnswer = SILENCE if deaf else self.market.listed()
                 found = self._found(row, index, answer)
-                decision = decide_found(withdrawal, index, answer, found, now=self.now, **timing)
+                decision = decide_found(withdrawal, index, answer, found, **timing)
             case Read(indexes) | Cancel(indexes):
                 if isinstance(step, Cancel):
                     self._cancel(withdrawal, indexes)
                 answers = {index: self._look(withdrawal, index, deaf=deaf) for index in indexes}
-                decision = decide_seen(withdrawal, answers, now=self.now, **timing)
+                decision = decide_seen(withdrawal, answers, **timing)
             case End():
                 decision = end_sale(withdrawal, now=self.now)
+            case _:
+                assert_never(step)
         if crash is Crash.NOWHERE:
             self._record(row, decision)
         return step
@@ -206,7 +208,8 @@ class Worker:
             case Fate.NEVER_ARRIVED:
                 pass
         self.market.pass_time(TIMEOUT)
-        return Conflicted() if call.refuses else SILENCE
+        # Some answer with a conflict what they have executed, or not.
+        return Conflicted() if call.queued else SILENCE
 
     def _found(self, row: int, index: int, answer: OrdersAnswer) -> Found:
         if not isinstance(answer, OrdersListed):

@@ -21,6 +21,7 @@ from tests.core.builders import (
     refused,
     reported,
 )
+from tests.core.sale_builders import FILLED, PARTIAL, PLANNED, a_report, placed, selling
 from worker.core.decide import (
     Cause,
     Decision,
@@ -100,6 +101,16 @@ STORIES: Final = {
     ),
     "reversal": looked(
         a_pending(order=ORDER, status=Status.COMPLETED, sequence=4, due_at=None), Status.FAILED
+    ),
+    "raising_cash": placed(
+        selling(
+            FILLED,
+            PLANNED,
+            order=ORDER,
+        ),
+        a_report(1, PARTIAL, filled_quantity="1.5", average_price="187.20"),
+        1,
+        now=LATER,
     ),
     "invalid": refuse_at_the_door(
         Withdrawal(order=STUB, changed_at=NOW),

@@ -18,7 +18,7 @@ TEXT: Final = "a text of at most 500 characters without control characters"
 MOMENT: Final = 'a time with its zone, such as "2026-06-02T09:00:00Z"'
 METADATA: Final = "a flat map of strings, at most 2048 bytes as JSON"
 PRINTABLE: Final = f"{METADATA}, without control characters"
-NOT_YET: Final = "to be absent: this release does not carry it out"
+ORDERS: Final = "a list of 1 to 10 orders"
 PRESENT: Final = "to be present"
 UNICODE: Final = "another value (string_unicode)"
 
@@ -100,7 +100,7 @@ ROWS: Final = [
     Row(
         "metadata", "control characters", PRINTABLE, [{"a": "\x00"}, {"\x00": "a"}, {"a": "\ud800"}]
     ),
-    Row("sell", "present", NOT_YET, [[], None, [{"symbol": "VTI", "quantity": "1"}]]),
+    Row("sell", "no list of orders", ORDERS, [[], {}, "VTI", 1, True, [{"symbol": "VTI"}] * 11]),
     Row(
         "wait_for_funds_until", "no moment", MOMENT, ["2026-06-02", "2026-06-02T09:00:00", 1, True]
     ),

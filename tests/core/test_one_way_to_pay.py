@@ -68,17 +68,27 @@ def test_a_permit_is_asked_for_in_one_place() -> None:
     assert {"flows/submit.py Submission._try"} == _calls("permit")
 
 
+def test_orders_are_placed_in_one_place_as_well() -> None:
+    """
+    By who committed the intent; the permit is made by one function, and asked for right before.
+    """
+    assert {"flows/sell.py Selling._call", "providers/watched.py Watched.sell"} == _calls("sell")
+    assert {"core/selling.py sale_permit"} == _calls("SalePermit")
+    assert {"flows/sell.py Selling._call"} == _calls("sale_permit")
+
+
 def test_who_makes_permits_is_known_by_nobody_else() -> None:
     """
     The mark by which a permit is told from one made by hand stays in its module.
     """
     mentions = {
-        str(path.relative_to(_ROOT))
+        (mark, str(path.relative_to(_ROOT)))
         for path in _ROOT.rglob("*.py")
-        if "_PERMITS" in path.read_text(encoding="utf-8")
+        for mark in ("_PERMITS", "_SALE_MARK")
+        if mark in path.read_text(encoding="utf-8")
     }
 
-    assert {"core/decide.py"} == mentions
+    assert {("_PERMITS", "core/decide.py"), ("_SALE_MARK", "core/selling.py")} == mentions
 
 
 def test_the_walk_finds_what_is_there() -> None:

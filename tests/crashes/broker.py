@@ -1,4 +1,4 @@
-"""A broker in memory: a queue with acknowledgements, dead letters, and the exchange of events.
+"""A broker in memory: queues with acknowledgements, dead letters, and the exchange of events.
 
 Whatever was not acknowledged is delivered again once its consumer is gone. No client library."""
 
@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from worker.core.messages import Envelope
     from worker.flows.ports import Outgoing
     from worker.flows.settlement import Bury
+
+
+class Queue(StrEnum):
+    """Where a message waits."""
+
+    REQUESTS = "requests"
+    CANCELLATIONS = "cancellations"
 
 
 class Taker(Protocol):
@@ -33,22 +41,24 @@ class Taker(Protocol):
 
 @dataclass(frozen=True)
 class Delivery:
-    """A message on its way to a consumer; `number` is another one each time."""
+    """A message on its way to a consumer; `number` is another one each time, 0 in the queue."""
 
     number: int
     envelope: Envelope
+    queue: Queue
 
 
 @dataclass
 class Broker:
-    """Holds all that was ever sent, heard and buried."""
+    """Holds all that was ever sent, heard and buried; `cancels` are the ids of cancellations."""
 
     sent: list[Sent] = field(default_factory=list)
+    cancels: list[str] = field(default_factory=list)
     heard: list[Outgoing] = field(default_factory=list)
     answered: list[Outgoing] = field(default_factory=list)
     buried: list[Buried] = field(default_factory=list)
-    ready: deque[Envelope] = field(default_factory=deque)
-    unsettled: dict[int, tuple[Taker, Envelope]] = field(default_factory=dict)
+    ready: deque[Delivery] = field(default_factory=deque)
+    unsettled: dict[int, tuple[Taker, Delivery]] = field(default_factory=dict)
     takers: deque[Taker] = field(default_factory=deque)
     numbers: count[int] = field(default_factory=lambda: count(1))
 
@@ -57,18 +67,27 @@ class Broker:
         """Whether every message was settled."""
         return not self.ready and not self.unsettled
 
+    def waiting(self, queue: Queue) -> int:
+        """Return how many messages lie in a queue and in nobody's hands."""
+        return sum(delivery.queue is queue for delivery in self.ready)
+
     def send(self, envelope: Envelope) -> None:
-        """Take a message in."""
+        """Take a request in."""
         self.sent.append(Sent(envelope.message_id, content_of(envelope.body)))
-        self.ready.append(envelope)
-        self.dispatch()
+        self._take(envelope, Queue.REQUESTS)
+
+    def cancel(self, envelope: Envelope) -> None:
+        """Take a cancellation in."""
+        self.cancels.append(envelope.message_id or "")
+        self._take(envelope, Queue.CANCELLATIONS)
 
     def dispatch(self) -> None:
         """Hand messages over to consumers in turn, as far as there is room."""
         for _ in range(len(self.takers)):
             while self.ready and self.takers[0].has_room:
-                taker, delivery = self.takers[0], Delivery(next(self.numbers), self.ready.popleft())
-                self.unsettled[delivery.number] = taker, delivery.envelope
+                taker = self.takers[0]
+                delivery = replace(self.ready.popleft(), number=next(self.numbers))
+                self.unsettled[delivery.number] = taker, delivery
                 self.takers.rotate(-1)
                 taker.hand_over(delivery)
             self.takers.rotate(-1)
@@ -80,7 +99,7 @@ class Broker:
     def give_back(self, delivery: Delivery) -> None:
         """Put a message back."""
         if self.unsettled.pop(delivery.number, None) is not None:
-            self._deliver_again(delivery.envelope)
+            self._deliver_again(delivery)
 
     def bury(self, delivery: Delivery, how: Bury) -> None:
         """Take a dead letter in."""
@@ -90,11 +109,16 @@ class Broker:
 
     def lose(self, taker: Taker) -> None:
         """Notice that a consumer's connection is gone: what it has not settled goes to others."""
-        for number, (holder, envelope) in list(self.unsettled.items()):
+        for number, (holder, delivery) in list(self.unsettled.items()):
             if holder is taker:
                 del self.unsettled[number]
-                self._deliver_again(envelope)
+                self._deliver_again(delivery)
 
-    def _deliver_again(self, envelope: Envelope) -> None:
-        self.ready.appendleft(replace(envelope, redelivered=True))
+    def _take(self, envelope: Envelope, queue: Queue) -> None:
+        self.ready.append(Delivery(0, envelope, queue))
+        self.dispatch()
+
+    def _deliver_again(self, delivery: Delivery) -> None:
+        again = replace(delivery.envelope, redelivered=True)
+        self.ready.appendleft(replace(delivery, number=0, envelope=again))
         self.dispatch()

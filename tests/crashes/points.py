@@ -1,8 +1,9 @@
-"""The points at which fate may strike: one before each effect on the outside, one after it.
+"""The points at which fate may strike: before each effect on the outside, after it, after a look.
 
 Between two effects of one task, a crash leaves the same world behind wherever it comes: so a crash
-at each point is a crash at each await. Here the points are counted and blows dealt; what a blow
-does stands in `world`."""
+after each effect is a crash at each await. Who only stands still remembers, so it matters to them
+what they had looked at and made up their mind to. Here the points are counted and blows dealt; what
+a blow does stands in `world`."""
 
 from __future__ import annotations
 
@@ -30,26 +31,35 @@ class Killed(BaseException):
 
 
 class Points:
-    """Counts the points that are crossed, and deals the blows of `plan` (by number, from 1)."""
+    """Counts the points that are crossed, and deals the blows of `plan` (by number, from 1).
+
+    A plan of deaths alone counts only the points at which a death leaves another world than at the
+    one before.
+    """
 
     def __init__(self, plan: Mapping[int, Blow] | None = None) -> None:
         self.names: list[str] = []
+        self.crossed = 0
         self.plan = dict(plan or {})
+        self._is_deadly = set(self.plan.values()) == {Blow.KILL}
         #: Where which blow fell.
         self.dealt: list[tuple[int, str, Blow]] = []
 
     def cross(self, name: str) -> Blow | None:
         """Cross a point; return what befalls whoever does."""
+        is_first = not self.names
         self.names.append(name)
-        number = len(self.names)
-        blow = self.plan.pop(number, None)
+        if self._is_deadly and not is_first and name.startswith("before"):
+            return None
+        self.crossed += 1
+        blow = self.plan.pop(self.crossed, None)
         if blow is not None:
-            self.dealt.append((number, name, blow))
+            self.dealt.append((self.crossed, name, blow))
         return blow
 
     def strike_soon(self, blow: Blow, *, after: int) -> None:
         """Deal a blow at the point that is `after` points from here."""
-        self.plan[len(self.names) + after] = blow
+        self.plan[self.crossed + after] = blow
 
     def __str__(self) -> str:
         return "; ".join(f"at {number} ({name}) {blow}" for number, name, blow in self.dealt)

@@ -15,13 +15,18 @@ from tests.flows.market import Word
 from tests.ledger import second
 from worker.core.answers import Conflicted, Denied, NotNow, Refused, Throttled, Trace, Unclear
 from worker.core.decide import EMPTY_LOOKUPS_NEEDED
+from worker.core.ruling import Adopt, NotCreated
 from worker.core.sale import SaleStatus, sale_key
 from worker.core.selling import CLOSED_MARKET_WAITED_FOR
 from worker.core.withdrawal import Errand, Reason, ReasonCode, Status
 from worker.flows.ports import LedgerUnavailable
+from worker.flows.rulings import Rulings
 from worker.flows.sell import Selling
+from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
+    from worker.core.decide import Held
+    from worker.core.ruling import Inadmissible, Ruling
     from worker.core.sale import Sale
     from worker.core.withdrawal import Withdrawal
 
@@ -506,3 +511,54 @@ async def test_proceeds_that_are_not_there_yet_are_waited_for(house: House) -> N
 
     assert Status.AWAITING_FUNDS is waiting
     assert ["received", "raising_cash", "awaiting_funds", "pending"] == await house.events()
+
+
+# --- a person rules -------------------------------------------------------------------------------
+
+
+async def unresolved(house: House) -> Held:
+    """Two orders alike that the list shows without a key: one of them may be ours."""
+    market = house.bank.market
+    market.nameless = True
+    market.say(SILENCE, executes=True)
+    await sell(house, *ONE)
+    await later(house)
+    assert Status.UNRESOLVED is await house.status()
+    return (await house.known()).held
+
+
+async def settle(house: House, held: Held, ruling: Ruling) -> Held | Inadmissible:
+    """Rule from a desk beside the worker."""
+    async with open_ledger(house.url, clock=house.clock) as ledger:
+        desk = Rulings(provider=house.bank, ledger=ledger, now=house.clock.now, patience=PATIENCE)
+        found = await desk.find(held)
+        assert [("ord_1", False, False)] == [
+            (one.order.order_id, one.is_owned, one.is_marked) for one in found.orders
+        ]
+        return await desk.settle(held, ruling, last_call_at=None)
+
+
+async def test_a_person_adopts_the_order(house: House) -> None:
+    """
+    The sale goes on with it, and it is withdrawn once it is filled.
+    """
+    held = await unresolved(house)
+    await settle(house, held, Adopt("ord_1", "Ada", "on the screen"))
+    house.bank.market.fill()
+    await later(house, timedelta(0))
+
+    assert 1 == len(house.bank.market.bodies)
+    assert ["received", "unresolved", "received", "raising_cash", "pending"] == await house.events()
+
+
+async def test_a_person_has_the_order_placed_again(house: House) -> None:
+    """
+    It is for the person to judge whose the order in the list is; the last call has to be over.
+    """
+    held = await unresolved(house)
+    house.clock.at += PATIENCE.settling
+    await settle(house, held, NotCreated("Ada", "it is the customer's own"))
+    await later(house, timedelta(0))
+
+    assert 2 == len(house.bank.market.bodies)
+    assert Status.RAISING_CASH is await house.status()

@@ -135,7 +135,10 @@ async def test_old_rows_are_found_by_what_is_listed(ledger: Ledger) -> None:
     keys = [held.withdrawal.order.idempotency_key for held in (marked, stranger)]
 
     found = await ledger.explaining(
-        "bluum", "inv_01", ids=["wd-by-id", "wd-unknown"], references=map(reference_token, keys)
+        "bluum",
+        "inv_01",
+        ids=["wd-by-id", "wd-unknown"],
+        references=[reference_token(key) for key in keys],
     )
 
     assert {"by-id", "by-mark"} == ids(found)

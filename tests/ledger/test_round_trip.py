@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.ledger.builders import FINGERPRINT, NOW
 from worker.core.decide import Decision
+from worker.core.sale import Sale, SaleStatus
 from worker.core.withdrawal import Order, Reason, ReasonCode, Status, Withdrawal
 
 if TYPE_CHECKING:
@@ -49,6 +50,23 @@ _ORDERS: Final = st.builds(
     not_after=st.none() | _TIMES,
     taken_at=_TIMES,
 )
+_SALES: Final = st.builds(
+    Sale,
+    key=_TEXTS,
+    body=_TEXTS.map(str.encode),
+    symbol=_TEXTS,
+    quantity=_TEXTS,
+    status=st.sampled_from(SaleStatus),
+    provider_status=st.none() | _TEXTS,
+    filled_quantity=_TEXTS,
+    average_price=st.none() | _TEXTS,
+    reason=st.none() | _REASONS,
+    attempts=_COUNTS,
+    first_attempt_at=st.none() | _TIMES,
+    last_attempt_at=st.none() | _TIMES,
+    empty_lookups=_COUNTS,
+    looked_up_at=st.none() | _TIMES,
+)
 _WITHDRAWALS: Final = st.builds(
     Withdrawal,
     order=_ORDERS,
@@ -65,6 +83,7 @@ _WITHDRAWALS: Final = st.builds(
     looks=_COUNTS,
     changed_at=_TIMES,
     due_at=st.none() | _TIMES,
+    sales=st.lists(_SALES, max_size=2).map(tuple),
 )
 
 _NUMBERS: Final = count()

@@ -12,16 +12,14 @@ from tests.providers.builders import NOW, Clock, a_sale, a_sale_permit
 from tests.providers.canned import Said, canned
 from tests.providers.stages import Options, bluum_request, open_bluum
 from worker.core.answers import Throttled, Unclear
-from worker.core.requests import read_request
 from worker.core.sale import OrderReport, OrdersListed, SaleStatus, sale_key
-from worker.providers.bluum import BluumRequest
 from worker.providers.bluum_orders import ORDER_STATUSES
 
 if TYPE_CHECKING:
     from worker.core.sale import OrderAnswer, OrdersAnswer
 
 KEY: Final = sale_key("req-1", 0)
-SELL: Final = [
+SELL: Final[list[dict[str, Any]]] = [
     {"symbol": "AAPL", "quantity": "3"},
     {
         "symbol": "BRK.B",
@@ -250,52 +248,3 @@ async def test_a_list_with_an_unreadable_order_is_not_believed() -> None:
     It might be the very one that is looked for.
     """
     assert isinstance(await listed(SAMPLE, {"status": "open"}), Unclear)
-
-
-@pytest.mark.parametrize(
-    ("sell", "problem"),
-    [
-        ([], "sell: expected a list of 1 to 10 orders"),
-        ({}, "sell: expected a list of 1 to 10 orders"),
-        (SELL * 6, "sell: expected a list of 1 to 10 orders"),
-        (["AAPL"], "sell.0: expected another value (model_type)"),
-        ([SELL[0], {"symbol": "AAPL"}], "sell.1.quantity: expected to be present"),
-        ([SELL[0] | {"side": "buy"}], "sell.0.side: expected to be absent"),
-        ([SELL[0] | {"notional": "5"}], "sell.0.notional: expected to be absent"),
-        ([SELL[0] | {"type": "stop"}], "sell.0.type: expected one of 'market' or 'limit'"),
-        ([SELL[0] | {"time_in_force": "1d"}], "sell.0.time_in_force: expected one of "),
-        ([SELL[0] | {"limit_price": "1"}], "sell.0.limit_price: expected to be present for a"),
-        ([SELL[0] | {"type": "limit"}], "sell.0.limit_price: expected to be present for a limit"),
-        ([SELL[1] | {"limit_price": "0"}], "sell.0.limit_price: expected a price as a decimal"),
-        *(
-            ([SELL[0] | {"quantity": quantity}], "sell.0.quantity: expected a quantity as a")
-            for quantity in ("0", "0.000", "-1", "+1", "1e3", "", "1.", ".5", "01", 3, 3.0, None)
-        ),
-        *(
-            ([SELL[0] | {"quantity": quantity}], "sell.0.quantity: expected a quantity as a")
-            for quantity in ("NaN", "Infinity", "1" * 13, "1." + "1" * 10, "٣", "1,5")
-        ),
-        *(
-            ([SELL[0] | {"symbol": symbol}], "sell.0.symbol: expected a symbol in capital letters")
-            for symbol in ("aapl", "", "A" * 33, "A B", "../A", None, 5)
-        ),
-    ],
-    ids=repr,
-)
-def test_what_cannot_be_sold_is_refused_by_name(sell: object, problem: str) -> None:
-    """
-    Here, before anything is placed, and without repeating the value.
-    """
-    asked = bluum_request().model_dump(mode="json", exclude={"sell"}, exclude_none=True)
-    told = read_request(BluumRequest, asked | {"sell": sell})
-
-    assert isinstance(told, str)
-    assert told.startswith(problem)
-
-
-def test_up_to_ten_orders_are_taken() -> None:
-    """
-    Of both types; and null is none.
-    """
-    assert 10 == len(bluum_request(sell=SELL * 5).sell)
-    assert () == bluum_request(sell=None).sell == bluum_request().sell

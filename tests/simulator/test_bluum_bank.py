@@ -13,7 +13,7 @@ from worker.simulator.bluum_bank import BluumBank, Created, Replayed
 from worker.simulator.bluum_ground import Ground
 from worker.simulator.bluum_journal import Kind
 from worker.simulator.bluum_refusals import Code, Refusal
-from worker.simulator.bluum_terms import CURRENCIES, ReplayAnswer, Terms
+from worker.simulator.bluum_terms import CURRENCIES, SLOWNESS, ReplayAnswer, Terms
 from worker.simulator.bluum_withdrawal import Filters, Instruction, Method, Status, Withdrawal
 
 NOW: Final = datetime(2026, 6, 1, 10, tzinfo=UTC)
@@ -105,6 +105,18 @@ def test_failure_gives_the_money_back() -> None:
     assert ("1000.00", "1000.00", "0.00") == money(
         bank, now=NOW + ALL_STEPS, investor_id="inv_failing_1"
     )
+
+
+def test_a_slow_investor_waits_for_every_step() -> None:
+    """
+    It is pending when all others have ended, and ends as they do.
+    """
+    bank = BluumBank(Ground(TERMS))
+
+    withdrawal = created(bank, "inv_slow_1")
+
+    assert Status.PENDING is withdrawal.status(NOW + ALL_STEPS)
+    assert Status.COMPLETED is withdrawal.status(NOW + SLOWNESS * ALL_STEPS)
 
 
 def test_a_cancellation_gives_the_money_back_once() -> None:

@@ -47,6 +47,7 @@ own, by their beginning:
   inv_failing...   every withdrawal ends failed, with a reason
   inv_returned...  what was completed fails later (an ACH return)
   inv_recalled...  what was completed is cancelled later
+  inv_slow...      every step takes ten times as long
   inv_stubborn...  every cancellation is refused (409)
   inv_unheeded...  a cancellation is answered, and has no effect
   inv_untrue...    the same, and the answer says cancelled

@@ -153,11 +153,6 @@ def _metadata(value: object) -> dict[str, str]:
     return value
 
 
-def _not_yet(_value: object) -> None:
-    expected = "to be absent: this release does not carry it out"
-    raise _refuse(expected)
-
-
 def is_printable(text: str) -> bool:
     """Tell whether a text is free of control characters and lone surrogates.
 
@@ -181,8 +176,6 @@ Price = Annotated[str, BeforeValidator(_positive("a price"))]
 Symbol = Annotated[str, BeforeValidator(_symbol)]
 Metadata = Annotated[dict[str, str], BeforeValidator(_metadata)]
 Name = Annotated[str | None, BeforeValidator(_short_name)]
-#: An option of the contract that a later release carries out. Ignoring it would be worse than a no.
-NotYet = Annotated[None, BeforeValidator(_not_yet)]
 
 
 _Shape = TypeVar("_Shape", bound=BaseModel)

@@ -112,12 +112,12 @@ class SalePermit:
 
     def __post_init__(self, made_by: object) -> None:
         """Refuse a permit that did not come from `sale_permit`."""
-        if made_by is not _SALE_PERMITS:
+        if made_by is not _SALE_MARK:
             message = "a permit to sell is made by worker.core.selling.sale_permit alone"
             raise TypeError(message)
 
 
-_SALE_PERMITS: Final = object()
+_SALE_MARK: Final = object()
 
 
 def sale_step(withdrawal: Withdrawal, *, now: datetime) -> SaleStep:
@@ -191,7 +191,7 @@ def sale_permit(
     not_after = before.withdrawal.order.not_after
     if not_after is not None:
         valid_until = min(valid_until, not_after)
-    return SalePermit(sale.key, party_id, sale.body, intended.tenure, valid_until, _SALE_PERMITS)
+    return SalePermit(sale.key, party_id, sale.body, intended.tenure, valid_until, _SALE_MARK)
 
 
 def decide_placed(

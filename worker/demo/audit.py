@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+    from datetime import datetime
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound="Hashable")
@@ -47,6 +48,43 @@ class Executed:
     withdrawal_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What else the provider's record holds, by the record's own word for it.
+
+    `key` is that of the withdrawal or the order that it happened to.
+    """
+
+    kind: str
+    key: str | None
+    subject_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One attempt of the provider to deliver a webhook, and what became of it in its own words."""
+
+    event: str
+    subject_id: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forged:
+    """A webhook without a valid signature that names a request's withdrawal, and its answer."""
+
+    message_id: str
+    http_status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A sell order as an event tells of it; `filled` is the sold quantity, as text."""
+
+    key: str
+    filled: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
     """An event, each time it arrived. `status` is the last word of its type."""
@@ -59,6 +97,8 @@ class Heard:
     reversal: bool
     content: str
     reason: str | None = None
+    orders: tuple[Ordered, ...] = ()
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +112,19 @@ class Buried:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that was seen of a run; `heard` in the order of arrival."""
+    """All that was seen of a run; `heard` in the order of arrival, `effects` as they happened.
+
+    `cancels` are the cancellations that were published, which have no end of their own.
+    """
 
     sent: tuple[Sent, ...] = ()
     executed: tuple[Executed, ...] = ()
     heard: tuple[Heard, ...] = ()
     buried: tuple[Buried, ...] = ()
+    cancels: tuple[Sent, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    forged: tuple[Forged, ...] = ()
 
 
 class Promise(StrEnum):
@@ -93,6 +140,8 @@ class Breach(StrEnum):
 
     DOUBLED = "executed more than once"
     UNASKED = "executed, though nobody asked for it"
+    SOLD_TWICE = "placed more than once, though it is one order"
+    SOLD_UNTOLD = "placed as an order, and no event tells of it"
     UNPAID = "told as held by the provider, which never executed it"
     UNTOLD = "executed, and no event says so"
     MISNAMED = "its events name another withdrawal than the one executed"
@@ -111,6 +160,8 @@ class Breach(StrEnum):
 BROKEN: Final[Mapping[Breach, Promise]] = {
     Breach.DOUBLED: Promise.NEVER_TWICE,
     Breach.UNASKED: Promise.NEVER_TWICE,
+    Breach.SOLD_TWICE: Promise.NEVER_TWICE,
+    Breach.SOLD_UNTOLD: Promise.NEVER_TWICE,
     Breach.UNPAID: Promise.NEVER_TWICE,
     Breach.UNTOLD: Promise.NEVER_TWICE,
     Breach.MISNAMED: Promise.NEVER_TWICE,
@@ -149,6 +200,7 @@ def audit(seen: Seen, *, key_of: Callable[[str], str]) -> tuple[Finding, ...]:
     seen = replace(seen, heard=tuple(event for event in seen.heard if not _is_of_nobody(event)))
     return (
         *_paid_once(seen, key_of),
+        *_sold_once(seen),
         *_accounted_for(seen),
         *_strangers(seen),
         *altered,
@@ -200,6 +252,17 @@ def _paid_as_told(
     elif told - real:
         names = f"{_listed(told - real)} instead of {_listed(real)}"
         yield Finding(Breach.MISNAMED, message_id, names)
+
+
+def _sold_once(seen: Seen) -> Iterator[Finding]:
+    placed = (effect for effect in seen.effects if effect.kind == "order")
+    told = {order.key for event in seen.heard for order in event.orders}
+    for key, orders in _grouped(placed, by=lambda order: order.key).items():
+        names = _listed(order.subject_id for order in orders)
+        if len(orders) > 1:
+            yield Finding(Breach.SOLD_TWICE, f"key {key}", names)
+        if key not in told:
+            yield Finding(Breach.SOLD_UNTOLD, f"key {key}", names)
 
 
 def _accounted_for(seen: Seen) -> Iterator[Finding]:

@@ -5,10 +5,11 @@ Pure: bytes and documents in, the audit's values out."""
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from worker.demo.audit import Buried, Executed, Heard
+from worker.demo.audit import Buried, Delivery, Effect, Executed, Heard, Ordered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,25 @@ def read_record(record: Mapping[str, Any]) -> tuple[Executed, ...]:
     )
 
 
+def read_effects(record: Mapping[str, Any]) -> tuple[Effect, ...]:
+    """Read from the same answer what else happened to money, and when the withdrawals were made.
+
+    In the order of happening. What happened to a withdrawal or an order carries its key.
+    """
+    keys = {effect["id"]: effect.get("idempotency_key") for effect in reversed(record["effects"])}
+    return tuple(
+        Effect(effect["effect"], keys[effect["id"]], effect["id"]) for effect in record["effects"]
+    )
+
+
+def read_deliveries(record: Mapping[str, Any]) -> tuple[Delivery, ...]:
+    """Read from the same answer every attempt to deliver a webhook."""
+    return tuple(
+        Delivery(attempt["event"], attempt["id"], attempt["outcome"])
+        for attempt in record["webhooks"]
+    )
+
+
 def read_event(body: bytes, *, event_id: str | None) -> Heard:
     """Read one event; `event_id` is the message id it came under, which consumers go by."""
     event = json.loads(body)
@@ -41,6 +61,11 @@ def read_event(body: bytes, *, event_id: str | None) -> Heard:
         reversal=event["reversal"],
         content=content_of(body),
         reason=None if event["reason"] is None else event["reason"]["code"],
+        orders=tuple(
+            Ordered(order["client_order_id"], order["filled_quantity"])
+            for order in event.get("orders", ())
+        ),
+        at=datetime.fromisoformat(event["occurred_at"]),
     )
 
 

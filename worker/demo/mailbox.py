@@ -1,4 +1,4 @@
-"""The demo's own client of the broker: it publishes requests and reads what comes back.
+"""The demo's own client of the broker: it publishes messages and reads what comes back.
 
 It reads events from queues of its own; dead letters from the real queue, where they stay. What is
 read is handed on; nothing is judged here."""
@@ -14,6 +14,8 @@ from pamqp.commands import Basic
 from worker.demo.audit import Sent
 from worker.demo.evidence import content_of, read_dead_letter, read_event
 from worker.rabbitmq.topology import (
+    CANCEL_KEY,
+    CANCELLATIONS,
     COMMANDS_EXCHANGE,
     DEAD_LETTERS,
     EVENTS_EXCHANGE,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 
     from worker.demo.audit import Buried, Heard
-    from worker.demo.scenarios import Message
+    from worker.demo.scenario import Message
 
 _EVENTS: Final = "demo.events"
 _ANSWERS: Final = "demo.answers"
@@ -49,7 +51,7 @@ class Mailbox:
         self._answers = answers
 
     async def publish(self, message: Message) -> Sent:
-        """Publish a request; returns once the broker has confirmed that a queue holds it.
+        """Publish a message; returns once the broker has confirmed that a queue holds it.
 
         One at a time: two in flight with one message id would swap their confirmations.
         """
@@ -64,7 +66,7 @@ class Mailbox:
         await underlay.basic_publish(
             message.body,
             exchange=COMMANDS_EXCHANGE,
-            routing_key=REQUEST_KEY,
+            routing_key=REQUEST_KEY if message.cancels is None else CANCEL_KEY,
             properties=properties,
             mandatory=True,
             timeout=_PUBLISH_SECONDS,
@@ -91,9 +93,12 @@ class Mailbox:
                 )
 
     async def waiting(self) -> int:
-        """Return how many requests lie in the worker's queue."""
-        queue = await self._channel.declare_queue(REQUESTS, passive=True)
-        return queue.declaration_result.message_count or 0
+        """Return how many messages lie in the worker's queues."""
+        queues = [
+            await self._channel.declare_queue(name, passive=True)
+            for name in (REQUESTS, CANCELLATIONS)
+        ]
+        return sum(queue.declaration_result.message_count or 0 for queue in queues)
 
 
 @asynccontextmanager

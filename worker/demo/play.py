@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
-from worker.demo.audit import ENDS, HELD
-from worker.demo.evidence import read_record
+from worker.demo.audit import HELD, Forged
+from worker.demo.evidence import read_deliveries, read_effects, read_record
 from worker.demo.mailbox import Mailbox, open_mailbox
-from worker.demo.scenarios import SCENARIOS, UNKNOWN, Again, interleaved
+from worker.demo.scenario import Deposit, Forgery, Message, Return, Start, interleaved
+from worker.demo.scenarios import SCENARIOS, UNKNOWN
 from worker.demo.story import Story
 from worker.demo.verdict import Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from worker.demo.scenarios import Scenario
+    from worker.demo.scenario import Scenario, Turn
     from worker.demo.screen import Screen
     from worker.demo.stage import Stage
 
@@ -69,14 +70,14 @@ class _Course:
 
     async def run(self) -> None:
         """Publish, kill, repeat, wait; returns when all that has to come has come."""
-        first = [scenario for scenario in self._story.scenarios if not scenario.is_last]
-        last = [scenario for scenario in self._story.scenarios if scenario.is_last]
+        last = self._starting(Start.LAST)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._publish(first, "{} messages published, each confirmed"))
+            for scenario in self._story.scenarios:
+                for turn in scenario.turns:
+                    tasks.create_task(self._take(turn, scenario))
             tasks.create_task(self._kill_worker())
-            for scenario in first:
-                if scenario.again is not None:
-                    tasks.create_task(self._send_again(scenario, scenario.again))
+            first = self._starting(Start.AT_ONCE)
+            await self._publish(first, "{} messages published, each confirmed")
         await self._story.until(lambda: self._open == {scenario.title for scenario in last})
         await self._publish(last, "all have ended; {} last message published")
         await self._story.until(lambda: not self._open)
@@ -85,12 +86,19 @@ class _Course:
     def _open(self) -> set[str]:
         return {found.title for found in self._story.outcomes if not found.is_settled}
 
+    def _starting(self, start: Start) -> list[Scenario]:
+        return [scenario for scenario in self._story.scenarios if scenario.start is start]
+
     async def _publish(self, scenarios: list[Scenario], done: str) -> None:
         messages = interleaved(scenarios)
         for message in messages:
-            async with self._one_at_a_time:
-                self._story.send(await self._mailbox.publish(message))
+            await self._publish_one(message)
         self._say(done.format(len(messages)))
+
+    async def _publish_one(self, message: Message) -> None:
+        async with self._one_at_a_time:
+            sent = await self._mailbox.publish(message)
+        (self._story.send if message.cancels is None else self._story.cancel)(sent)
 
     async def _kill_worker(self) -> None:
         await self._story.until(self._is_well_begun)
@@ -99,24 +107,30 @@ class _Course:
         self._say(f"worker killed (SIGKILL) with {halfway} requests halfway through a payout")
         seconds = await self._stage.start_worker()
         self._say(f"worker started again, ready after {seconds:.1f} s")
+        await self._publish(self._starting(Start.RESTARTED), "{} more message published")
 
     def _is_well_begun(self) -> bool:
         # Whom the provider does not know has to be refused before. Had the answer been lost, nobody
         # could tell any more what became of it: the list, too, is refused.
         statuses = self._story.statuses
-        refused = all(statuses.get(name) == "rejected" for name in UNKNOWN.ids)
+        refused = statuses.get(UNKNOWN.name or "") == "rejected"
         return refused and sum(status in HELD for status in statuses.values()) >= _KILL_AFTER
 
-    async def _send_again(self, scenario: Scenario, again: Again) -> None:
-        (message,) = scenario.messages
-
-        def is_time() -> bool:
-            status = self._story.statuses.get(message.name or "")
-            return status in ENDS if again is Again.AFTER_THE_END else status is not None
-
-        await self._story.until(is_time)
-        async with self._one_at_a_time:
-            self._story.send(await self._mailbox.publish(message))
+    async def _take(self, turn: Turn, scenario: Scenario) -> None:
+        name = scenario.messages[0].name or ""
+        await self._story.until(lambda: any(e.status in turn.after for e in self._story.told(name)))
+        withdrawal_id = self._story.told(name)[-1].withdrawal_id or ""
+        match turn.does:
+            case Message() as message:
+                await self._publish_one(message)
+            case Deposit(investor_id=investor_id, amount=amount):
+                await self._stage.deposit(investor_id, amount)
+            case Return():
+                await self._stage.take_back(withdrawal_id)
+            case Forgery():
+                self._story.forge(Forged(name, await self._stage.forge(withdrawal_id)))
+            case does:
+                assert_never(does)
 
 
 @asynccontextmanager
@@ -153,4 +167,9 @@ async def _watch_provider(stage: Stage, story: Story) -> None:
 
 async def _read_record(stage: Stage, story: Story) -> None:
     record = await stage.record()
-    story.look(read_record(record), replays=record["counters"]["replays"])
+    story.look(
+        read_record(record),
+        read_effects(record),
+        read_deliveries(record),
+        replays=record["counters"]["replays"],
+    )

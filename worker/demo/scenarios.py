@@ -5,79 +5,38 @@ Data only: messages and expectations. When and how they are published is not sai
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from enum import StrEnum
-from itertools import chain, zip_longest
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from worker.demo.audit import ENDS
+from worker.demo.scenario import (
+    JSON,
+    REVERSAL,
+    Deposit,
+    Forgery,
+    Message,
+    Return,
+    Scenario,
+    Start,
+    Turn,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-_JSON: Final = "application/json"
+#: How long after a withdrawal has moved the worker looks at it, unless it is told to.
+FIRST_LOOK: Final = timedelta(seconds=6)
+#: The same after its end: hardly less than a day.
+_LATE_LOOK: Final = timedelta(hours=20)
+
+_METHODS: Final = ("ach", "wire", "international_wire", "manual_bank_transfer")
+_MESSAGES_EACH: Final = 10
 _PAID: Final = frozenset({"completed", "failed"})
-_REJECTED: Final = frozenset({"rejected"})
-
-
-class Again(StrEnum):
-    """When the first message of a scenario is sent once more, exactly as it was."""
-
-    IN_FLIGHT = "in flight"
-    AFTER_THE_END = "after the end"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """A message as it is published.
-
-    `name` is the id the worker goes by, None when there is none. It travels as the AMQP property
-    unless `is_property` says that it stands elsewhere (CloudEvents).
-    """
-
-    name: str | None
-    body: bytes = field(repr=False)
-    is_property: bool = True
-    content_type: str = _JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
-    wants_answer: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
-    """Some messages with one point to make.
-
-    `ends` are the statuses in which each of its requests may end, `withdrawals` how many the
-    provider has to hold then, `dead_letters` the reasons under which something of it has to lie
-    among the dead letters. `is_last` holds it back until all others have ended.
-    """
-
-    title: str
-    messages: tuple[Message, ...]
-    ends: frozenset[str] = _REJECTED
-    withdrawals: int = 0
-    dead_letters: tuple[str, ...] = ()
-    again: Again | None = None
-    is_last: bool = False
-
-    @property
-    def ids(self) -> frozenset[str]:
-        """The message ids in it."""
-        return frozenset(m.name for m in self.messages if m.name is not None)
-
-    @property
-    def wants_answers(self) -> bool:
-        """Whether its events are to come to the asker's own queue as well."""
-        return any(message.wants_answer for message in self.messages)
-
-    @property
-    def publications(self) -> int:
-        """How many messages are published for it in all."""
-        return len(self.messages) + (self.again is not None)
-
-
-def interleaved(scenarios: Iterable[Scenario]) -> list[Message]:
-    """Deal the messages out, one of each scenario in turn: as mixed as they come in real life."""
-    rounds = zip_longest(*(scenario.messages for scenario in scenarios))
-    return [message for message in chain.from_iterable(rounds) if message is not None]
+_CANCELLED: Final = frozenset({"cancelled"})
+_TAKEN_IN: Final = frozenset({"received"})
+_PENDING: Final = frozenset({"pending"})
+_WAITING: Final = frozenset({"awaiting_funds"})
+_FOR_EVER: Final = "2099-12-31T00:00:00Z"
 
 
 def _request(number: int, **changes: object) -> dict[str, Any]:
@@ -100,10 +59,18 @@ def _message(name: str | None, number: int = 1, **changes: object) -> Message:
     return Message(name=name, body=_written(_request(number, **changes)))
 
 
-def _method(title: str, method: str) -> Scenario:
+def _cancel(request: str) -> Message:
+    body = _written({"request_message_id": request, "reason": "the customer changed their mind"})
+    return Message(name=f"cancel-{request}", body=body, cancels=request)
+
+
+def _all_methods() -> Scenario:
     messages = tuple(
-        _message(f"{method}-{number:02}", number, method=method) for number in range(1, 11)
+        _message(f"{method}-{number:02}", number, method=method)
+        for number in range(1, _MESSAGES_EACH + 1)
+        for method in _METHODS
     )
+    title = "All four methods"
     return Scenario(title=title, messages=messages, ends=_PAID, withdrawals=len(messages))
 
 
@@ -129,7 +96,7 @@ def _cloud_events() -> Scenario:
                 "id": "cloud-event-structured",
                 "type": "com.example.withdrawal.requested",
                 "source": "/demo",
-                "datacontenttype": _JSON,
+                "datacontenttype": JSON,
                 "data": _request(4),
             }
         ),
@@ -145,27 +112,132 @@ def _answered() -> Scenario:
     )
 
 
-def _repeated(title: str, name: str, again: Again) -> Scenario:
+def _repeated(title: str, name: str, *, after: frozenset[str]) -> Scenario:
+    message = _message(name, 6)
     return Scenario(
-        title=title, messages=(_message(name, 6),), ends=_PAID, withdrawals=1, again=again
+        title=title,
+        messages=(message,),
+        turns=(Turn(after, message),),
+        ends=_PAID,
+        withdrawals=1,
     )
 
 
-def _refused(title: str, investor_id: str) -> Scenario:
-    message = _message(investor_id.removeprefix("inv_"), investor_id=investor_id)
-    return Scenario(title=title, messages=(message,))
+def _sale() -> Scenario:
+    # The wallet holds 1.00, a share is worth 100.00; the second order is filled in two halves.
+    sell = [{"symbol": "ACME", "quantity": "3"}, {"symbol": "SIM.PARTIAL", "quantity": "2"}]
+    message = _message("sell-first", investor_id="inv_poor_sale", amount="500.00", sell=sell)
+    return Scenario(
+        title="Sale, then withdrawal",
+        messages=(message,),
+        ends=_PAID,
+        withdrawals=1,
+        told={"raising_cash": 1},
+        effects={"order": 2, "fill": 3},
+        filled=("3", "2"),
+    )
 
 
-UNKNOWN: Final = _refused("Unknown investor", "inv_unknown_01")
+def _waiting(title: str, name: str, turn: Turn, **outcome: Any) -> Scenario:  # noqa: ANN401 - fields
+    message = _message(
+        name, investor_id=f"inv_poor_{name}", amount="75.00", wait_for_funds_until=_FOR_EVER
+    )
+    return Scenario(
+        title=title, messages=(message,), turns=(turn,), told={"awaiting_funds": 1}, **outcome
+    )
+
+
+def _cancelled_in_time() -> Scenario:
+    cancel = _cancel("regretted")
+    return Scenario(
+        title="Cancelled (asked twice)",
+        messages=(_message("regretted", investor_id="inv_slow_01"),),
+        turns=(Turn(_PENDING, cancel), Turn(_CANCELLED, cancel)),
+        ends=_CANCELLED,
+        withdrawals=1,
+        effects={"cancel": 1},
+    )
+
+
+def _cancelled_too_late() -> Scenario:
+    return Scenario(
+        title="Cancelled too late",
+        messages=(_message("too-late", investor_id="inv_stubborn_01"),),
+        turns=(Turn(_PENDING, _cancel("too-late")),),
+        ends=_PAID,
+        withdrawals=1,
+        told={"cancel_refused": 1},
+    )
+
+
+def _taken_back() -> Scenario:
+    return Scenario(
+        title="Taken back by the bank",
+        messages=(_message("taken-back", investor_id="inv_09"),),
+        turns=(Turn(frozenset({"completed"}), Return()),),
+        ends=frozenset({"failed"}),
+        withdrawals=1,
+        told={REVERSAL: 1},
+        effects={"reversal": 1},
+        unlooked_for=_LATE_LOOK,
+    )
+
+
+def _hastened() -> Scenario:
+    # Nobody else is paid to this investor: the worker reads all of one investor together.
+    return Scenario(
+        title="Hastened by a webhook",
+        messages=(_message("hastened", investor_id="inv_10"),),
+        start=Start.RESTARTED,
+        ends=_PAID,
+        withdrawals=1,
+        unlooked_for=FIRST_LOOK,
+    )
+
+
+def _forged() -> Scenario:
+    return Scenario(
+        title="Forged webhook",
+        messages=(_message("forged", investor_id="inv_11"),),
+        turns=(Turn(_PENDING, Forgery()),),
+        ends=frozenset({"completed"}),
+        withdrawals=1,
+        refusals=(401,),
+    )
+
+
+#: Bluum refuses its list, too, to whom it does not know.
+UNKNOWN: Final = _message("unknown", investor_id="inv_unknown_01")
 SCENARIOS: Final = (
-    _method("ACH", "ach"),
-    _method("Wire", "wire"),
-    _method("International wire", "international_wire"),
-    _method("Manual bank transfer", "manual_bank_transfer"),
+    _waiting(
+        "Waits for funds",
+        "short",
+        Turn(_WAITING, Deposit("inv_poor_short", "200.00")),
+        ends=_PAID,
+        withdrawals=1,
+    ),
+    _waiting(
+        "Cancelled while it waits",
+        "given-up",
+        Turn(_WAITING, _cancel("given-up")),
+        ends=_CANCELLED,
+    ),
+    _sale(),
+    _cancelled_in_time(),
+    _cancelled_too_late(),
+    Scenario(
+        title="Cancel of the unknown",
+        messages=(_cancel("never-sent"),),
+        told={"cancel_refused": 1},
+    ),
+    _taken_back(),
+    _hastened(),
+    _forged(),
+    _all_methods(),
     _cloud_events(),
     _answered(),
-    _repeated("Sent again in flight", "again-in-flight", Again.IN_FLIGHT),
-    _repeated("Sent again after its end", "again-after-the-end", Again.AFTER_THE_END),
+    _repeated("Sent again in flight", "again-in-flight", after=_TAKEN_IN),
+    _repeated("Sent again after its end", "again-after-the-end", after=ENDS),
     Scenario(
         title="Same id, another amount",
         messages=(_message("reused", amount="10.00"), _message("reused", amount="99.00")),
@@ -179,23 +251,23 @@ SCENARIOS: Final = (
         ends=frozenset({"failed"}),
         withdrawals=1,
     ),
-    _refused("More than there is", "inv_poor_01"),
-    UNKNOWN,
-    _refused("Blocked investor", "inv_blocked_01"),
     Scenario(
-        title="Amount not a string",
-        messages=(_message("number", amount=500.0),),
-        dead_letters=("invalid",),
+        title="Refused by the provider",
+        messages=(
+            _message("poor", investor_id="inv_poor_01"),
+            UNKNOWN,
+            _message("blocked", investor_id="inv_blocked_01"),
+        ),
     ),
     Scenario(
-        title="No message id",
-        messages=(_message(None, 7),),
-        dead_letters=("missing_message_id",),
+        title="Bad amount, no id",
+        messages=(_message("number", amount=500.0), _message(None, 7)),
+        dead_letters=("invalid", "missing_message_id"),
     ),
     Scenario(
         title="Not JSON, after all that",
         messages=(Message(name="malformed", body=b'{"provider":"bluum","amount":'),),
         dead_letters=("malformed",),
-        is_last=True,
+        start=Start.LAST,
     ),
 )

@@ -5,6 +5,8 @@ Starts, kills and ends them; what is asked of them stands elsewhere."""
 from __future__ import annotations
 
 import asyncio
+import hmac
+import json
 import os
 import sys
 import time
@@ -15,6 +17,7 @@ import aiohttp
 
 from worker.demo.processes import Program
 from worker.demo.rabbitmq_node import NodeFailed, free_ports
+from worker.demo.scenarios import FIRST_LOOK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,24 +29,42 @@ _PAUSE_SECONDS: Final = 0.05
 _ANSWER_SECONDS_MAX: Final = 10.0
 _PYTHON: Final = (sys.executable, "-m", "worker")
 
+#: Under which the simulator signs its webhooks.
+_SECRET: Final = "whsec-of-the-demo"  # noqa: S105 - nothing real is opened by it
+_WEBHOOK_PATH: Final = "/webhooks/bluum"
+_SIGNATURE_HEADER: Final = "X-Bluum-Signature"
+
 #: The simulator's options. Slow enough to watch, and to be killed in the middle of a call; Bluum's
-#: own limit; a few withdrawals fail, as they do in real life.
+#: own limit; a few withdrawals fail, as they do in real life. What the worker misses while it is
+#: down is delivered again soon.
 _SIMULATOR: Final = {
     "--pace": "1.0",
     "--latency": "0.4",
     "--rate-limit": "25",
     "--failure-share": "0.04",
+    "--fill-delay": "0.7",
+    "--webhook-secret": _SECRET,
+    "--webhook-header": _SIGNATURE_HEADER,
+    "--webhook-retries": ",".join(["0.5"] * 40),
 }
-#: The worker's settings besides its addresses: what takes minutes in production takes a second.
+#: The worker's settings besides its addresses. It looks so rarely that what is known sooner was
+#: told by webhook. What else takes minutes in production takes a second. Nothing is compared in the
+#: background: that, too, would find out what has happened.
 _WORKER: Final = {
     "WORKER_BLUUM__API_KEY": "simulator-key",
     "WORKER_BLUUM__API_SECRET": "simulator-secret",
     "WORKER_BLUUM__RATE_LIMIT": "25",
-    "WORKER_POLLING__FIRST_DELAY": "0.7",
+    "WORKER_BLUUM__WEBHOOK__SECRET": _SECRET,
+    "WORKER_BLUUM__WEBHOOK__HEADER": _SIGNATURE_HEADER,
+    "WORKER_POLLING__FIRST_DELAY": f"{FIRST_LOOK.total_seconds():g}",
     "WORKER_POLLING__GROWTH": "1.0",
-    "WORKER_POLLING__CAP": "0.7",
+    "WORKER_POLLING__CAP": f"{FIRST_LOOK.total_seconds():g}",
+    "WORKER_POLLING__JITTER": "0",
     "WORKER_RETRY__SETTLING": "1",
+    "WORKER_CANCELLATIONS__GRACE": "1",
+    "WORKER_RECONCILIATION__EVERY": "0",
     "WORKER_HTTP__HOST": "127.0.0.1",
+    "WORKER_WEBHOOKS__HOST": "127.0.0.1",
     "WORKER_LOG_FORMAT": "json",
 }
 #: Beside the worker, which runs in the demo's folder.
@@ -84,20 +105,24 @@ class Stage:
     """The three of them in one folder, started one by one and ended together."""
 
     def __init__(self, folder: Folder, broker: Broker) -> None:
-        simulator_port, probes_port = free_ports(2)
+        simulator_port, probes_port, webhooks_port = free_ports(3)
         self.folder = folder
         self.broker = broker
         self.simulator_url = f"http://127.0.0.1:{simulator_port}"
         self.probes_url = f"http://127.0.0.1:{probes_port}"
+        self.webhooks_url = f"http://127.0.0.1:{webhooks_port}{_WEBHOOK_PATH}"
         self.ledger = folder.path / _LEDGER
         self.simulator = self._program(
-            "simulator", _simulator_command(simulator_port), self._environ({})
+            "simulator",
+            _simulator_command(simulator_port, webhooks_url=self.webhooks_url),
+            self._environ({}),
         )
         settings = _WORKER | {
             "WORKER_RABBITMQ__URL": broker.url,
             "WORKER_LEDGER__URL": f"sqlite:///{_LEDGER}",
             "WORKER_BLUUM__BASE_URL": self.api_url,
             "WORKER_HTTP__PORT": str(probes_port),
+            "WORKER_WEBHOOKS__PORT": str(webhooks_port),
         }
         self.worker = self._program("worker", (*_PYTHON, "run"), self._environ(settings))
 
@@ -109,11 +134,15 @@ class Stage:
     @property
     def record_url(self) -> str:
         """Where the simulator tells what it executed."""
-        return f"{self.simulator_url}/_simulator/record"
+        return f"{self._control_url}/record"
+
+    @property
+    def _control_url(self) -> str:
+        return f"{self.simulator_url}/_simulator"
 
     async def start_simulator(self) -> float:
         """Start the simulator; return after how many seconds it answered."""
-        return await self._start(self.simulator, f"{self.simulator_url}/_simulator/healthz")
+        return await self._start(self.simulator, f"{self._control_url}/healthz")
 
     async def start_worker(self) -> float:
         """Start the worker; return after how many seconds it was ready."""
@@ -130,6 +159,29 @@ class Stage:
         async with _client() as client, client.get(self.record_url) as answer:
             document: Mapping[str, Any] = await answer.json()
             return document
+
+    async def deposit(self, investor_id: str, amount: str) -> None:
+        """Let cash come into an investor's wallet."""
+        await self._order("wallets", {"investor_id": investor_id, "amount": amount})
+
+    async def take_back(self, withdrawal_id: str) -> None:
+        """Let the bank return what was paid."""
+        await self._order("reversals", {"withdrawal_id": withdrawal_id})
+
+    async def forge(self, withdrawal_id: str) -> int:
+        """Tell the worker, without knowing the secret, that a withdrawal failed.
+
+        Returns the HTTP status of the answer, and waits for one while the worker is away.
+        """
+        event = {"event": "transfer.withdrawal.failed", "data": {"id": withdrawal_id}}
+        body = json.dumps(event).encode()
+        headers = {_SIGNATURE_HEADER: hmac.new(b"not the secret", body, "sha256").hexdigest()}
+        async with _client() as client:
+            while True:
+                with suppress(aiohttp.ClientError, TimeoutError):
+                    async with client.post(self.webhooks_url, data=body, headers=headers) as answer:
+                        return answer.status
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     def check(self, *programs: Program) -> None:
         """Raise StageFailed when one of these (else: any) has ended by itself."""
@@ -155,6 +207,14 @@ class Stage:
         self.simulator.kill()
         with suppress(NodeFailed, OSError):
             self.broker.kill()
+
+    async def _order(self, call: str, document: Mapping[str, str]) -> None:
+        """Order something of the simulator. Raises ClientError when it refuses."""
+        async with (
+            _client() as client,
+            client.post(f"{self._control_url}/{call}", json=document) as answer,
+        ):
+            answer.raise_for_status()
 
     def _program(self, name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> Program:
         return Program(
@@ -184,8 +244,9 @@ class Stage:
         return time.monotonic() - begun
 
 
-def _simulator_command(port: int) -> tuple[str, ...]:
-    options = [word for option in _SIMULATOR.items() for word in option]
+def _simulator_command(port: int, *, webhooks_url: str) -> tuple[str, ...]:
+    named = {**_SIMULATOR, "--webhook-url": webhooks_url}
+    options = [word for option in named.items() for word in option]
     return (*_PYTHON, "simulate", "bluum", "--port", str(port), *options)
 
 

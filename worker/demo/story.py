@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from worker.demo.audit import Seen
-from worker.demo.outcome import outcome
+from worker.demo.outcome import outcome, standings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.demo.audit import Buried, Executed, Heard, Sent
+    from worker.demo.audit import Buried, Delivery, Effect, Executed, Forged, Heard, Sent
     from worker.demo.outcome import Outcome
-    from worker.demo.scenarios import Scenario
+    from worker.demo.scenario import Scenario
 
 
 @dataclass(slots=True)
@@ -28,10 +28,14 @@ class Story:
     replays: int = field(init=False, default=0)
     _begun: float = field(init=False, default_factory=time.monotonic)
     _sent: list[Sent] = field(init=False, default_factory=list)
+    _cancels: list[Sent] = field(init=False, default_factory=list)
     _heard: list[Heard] = field(init=False, default_factory=list)
     _answers: list[Heard] = field(init=False, default_factory=list)
     _buried: list[Buried] = field(init=False, default_factory=list)
+    _forged: list[Forged] = field(init=False, default_factory=list)
     _executed: tuple[Executed, ...] = field(init=False, default=())
+    _effects: tuple[Effect, ...] = field(init=False, default=())
+    _deliveries: tuple[Delivery, ...] = field(init=False, default=())
     _changed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     @property
@@ -42,7 +46,16 @@ class Story:
     @property
     def seen(self) -> Seen:
         """The evidence as it stands."""
-        return Seen(tuple(self._sent), self._executed, tuple(self._heard), tuple(self._buried))
+        return Seen(
+            tuple(self._sent),
+            self._executed,
+            tuple(self._heard),
+            tuple(self._buried),
+            tuple(self._cancels),
+            self._effects,
+            self._deliveries,
+            tuple(self._forged),
+        )
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -53,11 +66,25 @@ class Story:
     @property
     def statuses(self) -> dict[str, str]:
         """The newest status of each request of which an event has come."""
-        return {event.message_id: event.status for event in self._heard}
+        return {name: event.status for name, event in standings(self._heard).items()}
+
+    def told(self, message_id: str) -> Sequence[Heard]:
+        """Return every event of a request that has come."""
+        return [event for event in self._heard if event.message_id == message_id]
 
     def send(self, message: Sent) -> None:
-        """A message was published."""
+        """A request was published."""
         self._sent.append(message)
+        self._changed.set()
+
+    def cancel(self, message: Sent) -> None:
+        """A cancellation was published."""
+        self._cancels.append(message)
+        self._changed.set()
+
+    def forge(self, forged: Forged) -> None:
+        """A forged webhook was answered."""
+        self._forged.append(forged)
         self._changed.set()
 
     def hear(self, event: Heard) -> None:
@@ -75,9 +102,17 @@ class Story:
         self._buried.append(letter)
         self._changed.set()
 
-    def look(self, executed: tuple[Executed, ...], *, replays: int) -> None:
+    def look(
+        self,
+        executed: tuple[Executed, ...],
+        effects: tuple[Effect, ...],
+        deliveries: tuple[Delivery, ...],
+        *,
+        replays: int,
+    ) -> None:
         """The provider's record was read."""
-        self._executed, self.replays = executed, replays
+        self._executed, self._effects, self._deliveries = executed, effects, deliveries
+        self.replays = replays
         self._changed.set()
 
     async def until(self, holds: Callable[[], bool]) -> None:

@@ -35,12 +35,15 @@ def summary(verdict: Verdict) -> Table:
     copies = counted.messages - counted.requests
     rows.add_row(
         "Requests in",
-        f"{counted.messages} messages: {counted.requests} requests and {copies} copies",
+        f"{counted.messages} messages: {counted.requests} requests and {copies} copies; "
+        f"{counted.cancels} to cancel",
     )
     rows.add_row(
         "At the provider",
         f"{counted.withdrawals} withdrawals in its record, {verdict.replays} calls were repeats",
     )
+    rows.add_row("", _counts(counted.effects))
+    rows.add_row("Webhooks", _counts(counted.webhooks))
     rows.add_row("Events", _counts(counted.events))
     rows.add_row("Dead letters", _counts(counted.dead_letters))
     rows.add_row()
@@ -70,7 +73,7 @@ def _counts(counts: Mapping[str, int]) -> str:
     if not counts:
         return "none"
     by_frequency = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    kinds = ", ".join(f"{count} {name}" for name, count in by_frequency)
+    kinds = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in by_frequency)
     return f"{sum(counts.values())}: {kinds}"
 
 
@@ -107,4 +110,4 @@ def _troubles(verdict: Verdict) -> Iterator[str]:
     for title in verdict.wrong:
         yield f"{title}: came out otherwise"
     if verdict.waiting:
-        yield f"{verdict.waiting} messages lie in the worker's queue"
+        yield f"{verdict.waiting} messages lie in the worker's queues"

@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.demo.audit import ENDS
-from worker.demo.outcome import DEAD_LETTER, SENT
+from worker.demo.outcome import CANCEL_REFUSED, DEAD_LETTER, SENT, TAKEN_BACK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from rich.console import RenderableType
 
@@ -24,14 +24,28 @@ if TYPE_CHECKING:
     from worker.demo.story import Story
 
 #: Places in the order of a request's way, the furthest last.
-_WAY: Final = (SENT, "received", "pending", "processing", "submitted", "failed", "completed")
+_WAY: Final = (
+    SENT,
+    "received",
+    "raising_cash",
+    "awaiting_funds",
+    "pending",
+    "processing",
+    "submitted",
+    "failed",
+    "completed",
+)
 _COLOURS: Final[Mapping[str, str]] = {
     SENT: "dim",
     "received": "cyan",
+    "raising_cash": "cyan",
+    "awaiting_funds": "cyan",
     "pending": "blue",
     "processing": "blue",
     "completed": "green",
     "failed": "yellow",
+    "cancelled": "yellow",
+    TAKEN_BACK: "yellow",
     "rejected": "yellow",
     DEAD_LETTER: "magenta",
 }
@@ -59,19 +73,40 @@ def table(story: Story) -> RenderableType:
 
 def standing(found: Outcome) -> Text:
     """Write where the requests of a scenario stand: the furthest first, dead letters last."""
-    places = sorted(found.standing.items(), key=lambda place: -_distance(place[0]))
-    # A reason is told where there is room for it: the summary has them all.
-    shown = [(place if len(places) == 1 else place.partition(":")[0], n) for place, n in places]
-    is_single = all(count == 1 for _, count in shown)
+    places = found.standing
+    if len(places) > 1:
+        # A reason is told where there is room for it: the summary has them all.
+        places = Counter[str]()
+        for place, count in found.standing.items():
+            places[place.partition(":")[0]] += count
+    is_single = all(count == 1 for count in places.values())
     words = [
-        Text(place if is_single else f"{count} {place}", style=_colour(place))
-        for place, count in shown
+        Text(place.replace("_", " ") if is_single else _counted(place, count), style=_colour(place))
+        for place, count in sorted(places.items(), key=lambda place: -_distance(place[0]))
     ]
-    if found.answers:
-        words.append(Text(f"{found.answers} answer{'s' * (found.answers > 1)}"))
+    words += map(Text, _besides(found))
     if found.is_settled and not found.is_right:
         words.append(Text("NOT AS EXPECTED", style="bold red"))
     return Text(", ").join(words)
+
+
+def _counted(place: str, count: int) -> str:
+    plural = "s" if place == DEAD_LETTER and count > 1 else ""
+    return f"{count} {place.replace('_', ' ')}{plural}"
+
+
+def _besides(found: Outcome) -> Iterator[str]:
+    """Write what there is to be told of a scenario besides where its requests stand."""
+    if found.answers:
+        yield f"{found.answers} answer{'s' * (found.answers > 1)}"
+    if found.filled:
+        yield f"{' + '.join(found.filled)} shares sold"
+    if found.told.get(CANCEL_REFUSED):
+        yield "cancel refused"
+    for status in found.refusals:
+        yield f"forgery got {status}"
+    if found.hastened is not None:
+        yield f"by webhook in {found.hastened:.1f} s"
 
 
 def _progress(story: Story, outcomes: list[Outcome]) -> Text:

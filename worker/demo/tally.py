@@ -20,8 +20,10 @@ class Tally:
 
     `requests` are the different messages, so that `messages` less `requests` are copies; of them
     `ended` came to an end that an event told, `buried` lie among the dead letters and have no other
-    end, and `lost` have neither. `events` counts each event once by its status, `repeats` is what
-    came more than once.
+    end, and `lost` have neither. `cancels` are all messages that ask for a cancellation. `effects`
+    counts what happened at the provider besides withdrawals, by kind, `webhooks` its attempts to
+    tell of it, by outcome. `events` counts each event once by its status, `repeats` is what came
+    more than once.
     """
 
     messages: int
@@ -29,7 +31,10 @@ class Tally:
     ended: int
     buried: int
     lost: int
+    cancels: int
     withdrawals: int
+    effects: Mapping[str, int]
+    webhooks: Mapping[str, int]
     events: Mapping[str, int]
     repeats: int
     dead_letters: Mapping[str, int]
@@ -51,7 +56,10 @@ def tally(seen: Seen) -> Tally:
         ended=len(ended),
         buried=requests.total() - len(ended) - lost,
         lost=lost,
+        cancels=len(seen.cancels),
         withdrawals=len(seen.executed),
+        effects=Counter(each.kind for each in seen.effects if each.kind != "withdrawal"),
+        webhooks=Counter(delivery.outcome for delivery in seen.deliveries),
         events=Counter(event.status for event in events),
         repeats=len(seen.heard) - len(events),
         dead_letters=Counter(letter.reason for letter in seen.buried),

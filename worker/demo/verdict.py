@@ -23,7 +23,7 @@ class Verdict:
     """The run, judged.
 
     `findings` are the breaches of P1 to P3, `missing` the scenarios of which something has not
-    come, `wrong` those that came out as they must not. `waiting` requests lie in the queue still,
+    come, `wrong` those that came out as they must not. `waiting` messages lie in the queues still,
     `replays` create calls were known to the provider already.
     """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import false, func, select, true, update
+from sqlalchemy import false, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.cancellations import Cancel
@@ -33,8 +33,13 @@ _P = TypeVar("_P", bound=str | None)
 #: So many are given up in one step: it must not hold up what is written beside it.
 GIVEN_UP_AT_ONCE: Final = 200
 
-#: Any number that nothing else in the database locks by.
-_TURN: Final = 0x63616E63656C
+# Every request passes these: texts, since to put them together costs more than to execute them. The
+# number is any by which nothing else in the database locks.
+_ALONE: Final = "SELECT pg_advisory_xact_lock(109270242354540)"
+_NOT_WHILE_ALONE: Final = "SELECT pg_advisory_xact_lock_shared(109270242354540)"
+_ANY_WAITS: Final = (
+    "SELECT 1 FROM cancellations WHERE withdrawal IS NULL AND settled_at IS NULL LIMIT 1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,7 @@ def in_turn(connection: Connection, *, asks: bool, learns: bool) -> None:
     SQLite every transaction that writes is alone.
     """
     if connection.dialect.name == "postgresql" and (asks or learns):
-        lock = func.pg_advisory_xact_lock if asks else func.pg_advisory_xact_lock_shared
-        connection.execute(select(lock(_TURN)))
+        connection.exec_driver_sql(_ALONE if asks else _NOT_WHILE_ALONE)
 
 
 def ask(connection: Connection, steps: Sequence[tuple[int, Ask]], results: list[Any]) -> None:
@@ -133,7 +137,7 @@ def want(connection: Connection, at: Mapping[int, datetime]) -> None:
 
 def bind_requests(connection: Connection, new: Mapping[str, int]) -> frozenset[str]:
     """Bind what waits for requests, given by message id with their new rows; return their ids."""
-    if not new:
+    if not new or not _any_waits(connection):
         return frozenset()
     waiting = connection.scalars(
         select(cancellations.c.request_message_id).where(
@@ -151,6 +155,8 @@ def bind_withdrawals(
     connection: Connection, learned: Mapping[tuple[str, str], int]
 ) -> frozenset[tuple[str, str]]:
     """Bind what waits for withdrawals, given by provider and id with their rows; return which."""
+    if not learned or not _any_waits(connection):
+        return frozenset()
     columns = cancellations.c
     found = frozenset(
         (provider, withdrawal_id)
@@ -251,6 +257,11 @@ def known(connection: Connection, message_id: str) -> Mapping[str, Any] | None:
 def naming(connection: Connection, message_id: str) -> tuple[Mapping[str, Any], ...]:
     """Return the cancellations that name a request as plain rows for people, the oldest first."""
     return _told(connection, cancellations.c.request_message_id == message_id)
+
+
+def _any_waits(connection: Connection) -> bool:
+    # Nearly always nothing does, and then nothing more has to be asked.
+    return connection.exec_driver_sql(_ANY_WAITS).first() is not None
 
 
 #: Neither bound nor settled.

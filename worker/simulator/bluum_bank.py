@@ -218,7 +218,8 @@ class BluumBank:
     ) -> Withdrawal:
         ground = self.ground
         withdrawal_id = ground.new_id("wd_", investor_id=investor_id, key=key, body=body)
-        pace = ground.terms.pace * (1 + JITTER * fraction(ground.terms.seed, "pace", withdrawal_id))
+        jitter = JITTER * fraction(ground.terms.seed, "pace", withdrawal_id)
+        pace = ground.terms.pace_for(investor_id) * (1 + jitter)
         reason = self._failure_reason(investor_id, withdrawal_id)
         withdrawal = Withdrawal(
             id=withdrawal_id,

@@ -8,6 +8,7 @@ Values only. Magic ids of investors and funding sources, each by its beginning:
 * `inv_failing...` is paid nothing: each of its withdrawals ends `failed` with a reason.
 * `inv_returned...` is paid, and the bank returns it: completed, later `failed` (an ACH return).
 * `inv_recalled...` is paid, and it is taken back: completed, later `cancelled`.
+* `inv_slow...` is paid like everybody, and every step takes ten times as long.
 * `inv_stubborn...` can cancel nothing: every cancellation is refused (409-003).
 * `inv_unheeded...` cancels in vain: the answer shows a thing as it stands, and it goes on.
 * `inv_untrue...` is told `cancelled` by the answer, and the thing goes on all the same.
@@ -47,6 +48,7 @@ BLOCKED: Final = "inv_blocked"
 FAILING: Final = "inv_failing"
 RETURNED: Final = "inv_returned"
 RECALLED: Final = "inv_recalled"
+SLOW: Final = "inv_slow"
 STUBBORN: Final = "inv_stubborn"
 UNHEEDED: Final = "inv_unheeded"
 UNTRUE: Final = "inv_untrue"
@@ -63,6 +65,7 @@ UNSOLD: Final = "SIM.FAILED"
 RESTING: Final = "SIM.RESTING"
 
 POOR_BALANCE: Final = Decimal("1.00")
+SLOWNESS: Final = 10
 SCARCE_SHARES: Final = Decimal(1)
 #: Keeps every sum far inside the 28 digits with which Decimal calculates exactly.
 OPENING_BALANCE_MAX: Final = Decimal(10) ** 15
@@ -154,6 +157,10 @@ class Terms:
             raise ValueError(f"failure_share: 0 to 1, not {self.failure_share}")
         if self.key_lifetime <= timedelta():
             raise ValueError(f"key_lifetime: longer than 0 seconds, not {self.key_lifetime}")
+
+    def pace_for(self, investor_id: str) -> timedelta:
+        """Return how long a step of an investor's withdrawals takes at the least."""
+        return self.pace * (SLOWNESS if investor_id.startswith(SLOW) else 1)
 
     def cancel_rule_for(self, investor_id: str) -> CancelRule:
         """Return what becomes of an investor's cancellations."""
