@@ -80,6 +80,10 @@ def together(*parts: Seen) -> Seen:
         executed=tuple(item for part in parts for item in part.executed),
         heard=tuple(item for part in parts for item in part.heard),
         buried=tuple(item for part in parts for item in part.buried),
+        cancels=tuple(item for part in parts for item in part.cancels),
+        effects=tuple(item for part in parts for item in part.effects),
+        deliveries=tuple(item for part in parts for item in part.deliveries),
+        forged=tuple(item for part in parts for item in part.forged),
     )
 
 

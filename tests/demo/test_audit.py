@@ -26,8 +26,10 @@ from worker.demo.audit import (
     HELD,
     Breach,
     Buried,
+    Effect,
     Executed,
     Finding,
+    Ordered,
     Promise,
     Seen,
     Sent,
@@ -153,6 +155,28 @@ def test_events_that_name_another_withdrawal_are_found() -> None:
     assert [Finding(Breach.MISNAMED, "a", "wd-of-another instead of wd-a")] == found(
         replace(paid(), heard=heard)
     )
+
+
+def test_an_order_that_was_placed_twice_is_found() -> None:
+    """
+    Shares that were sold twice break P1 like money that was paid twice.
+    """
+    told = (replace(paid().heard[0], orders=(Ordered("sell-a", "3"),)), *paid().heard[1:])
+    order = Effect("order", "sell-a", "ord-1")
+    once = replace(paid(), heard=told, effects=(order, Effect("fill", "sell-a", "ord-1")))
+    twice = replace(once, effects=(order, replace(order, subject_id="ord-2")))
+
+    assert [] == found(once)
+    assert [Finding(Breach.SOLD_TWICE, "key sell-a", "ord-1, ord-2")] == found(twice)
+
+
+def test_an_order_of_which_nobody_tells_is_found() -> None:
+    """
+    What was sold stays visible in the events, whatever becomes of the request.
+    """
+    seen = replace(refused(), effects=(Effect("order", "sell-b", "ord-1"),))
+
+    assert [Finding(Breach.SOLD_UNTOLD, "key sell-b", "ord-1")] == found(seen)
 
 
 def test_a_lost_request_is_found() -> None:

@@ -22,7 +22,7 @@ from worker.demo.rabbitmq_node import HOW_TO_GET_RABBITMQ, Found
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: Set-up and run take 20 seconds; a busy machine may take its time.
+#: Set-up and run take 25 seconds; a busy machine may take its time.
 SECONDS_MAX: Final = 180
 _GONE_SECONDS_MAX: Final = 30
 _ROOT: Final = Path(worker.__file__).parent.parent
@@ -94,6 +94,8 @@ def test_it_ends_well_and_leaves_nothing_behind(demo: Demo) -> None:
 
     assert (0, ([], [])) == (code, demo.left), output
     assert "killed (SIGKILL)" in output
+    for told in ("by webhook in", "cancel refused", "forgery got 401", "shares sold", "taken back"):
+        assert told in output
     for promise in ("P1", "P2", "P3"):
         assert any(line.startswith(promise) and "holds" in line for line in output.splitlines())
     assert "\x1b" not in output

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from worker.core.cancellations import Cancel, read_cancel
 from worker.core.messages import Envelope, Misread, Understood, read
 from worker.demo.evidence import content_of
-from worker.demo.scenarios import SCENARIOS, Message, Scenario, interleaved
+from worker.demo.scenario import Message, Scenario, interleaved
+from worker.demo.scenarios import SCENARIOS
 from worker.providers.bluum import BluumRequest
 
 METHODS = {"ach", "wire", "international_wire", "manual_bank_transfer"}
 
 
-def understood(message: Message) -> Understood | Misread:
+def understood(message: Message) -> Understood | Cancel | Misread:
     """What the worker makes of a message."""
     envelope = Envelope(
         body=message.body,
@@ -20,6 +22,8 @@ def understood(message: Message) -> Understood | Misread:
         content_type=message.content_type,
         headers=message.headers,
     )
+    if message.cancels is not None:
+        return read_cancel(envelope, providers={"bluum"}, default_provider="bluum")
     return read(envelope, shapes={"bluum": BluumRequest}, default_provider="bluum")
 
 
@@ -28,8 +32,10 @@ def test_the_worker_reads_each_message_as_it_is_meant(scenario: Scenario) -> Non
     """
     Misread for the very reason that is expected, or understood under the id that is expected.
     """
-    for message in scenario.messages:
+    for message in scenario.published:
         match understood(message):
+            case Cancel(request_message_id=request):
+                assert message.cancels == request
             case Understood(message_id=message_id):
                 assert message.name == message_id
             case Misread(reason=reason):
@@ -57,12 +63,30 @@ def test_no_two_scenarios_share_a_message() -> None:
     What is seen of a message belongs to one row of the table.
     """
     messages = [
-        {(message.name, content_of(message.body)) for message in scenario.messages}
+        {(message.name, content_of(message.body)) for message in scenario.published}
         for scenario in SCENARIOS
     ]
 
     assert sum(map(len, messages)) == len(set().union(*messages))
-    assert all(len(scenario.messages) == 1 for scenario in SCENARIOS if scenario.again)
+    assert all(len(scenario.messages) == 1 for scenario in SCENARIOS if scenario.turns)
+
+
+def test_what_a_webhook_tells_nothing_else_can_tell() -> None:
+    """
+    The investor has no other withdrawal: with one of them all of an investor are looked at.
+    """
+    investors = [
+        (message.request.party_id, scenario)
+        for scenario in SCENARIOS
+        for message in map(understood, scenario.messages)
+        if isinstance(message, Understood)
+    ]
+    hastened = [(party, scenario) for party, scenario in investors if scenario.unlooked_for]
+
+    assert 2 == len(hastened)
+    assert all(
+        [scenario] == [s for p, s in investors if p == party] for party, scenario in hastened
+    )
 
 
 def test_messages_are_dealt_out_in_turn() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -20,18 +22,23 @@ from worker.demo.tally import tally
 from worker.demo.verdict import Verdict, judge
 
 
-def row(standing: dict[str, int], *, is_right: bool = True, answers: int = 0) -> Outcome:
+def row(standing: dict[str, int], **changes: Any) -> Outcome:  # noqa: ANN401 - any field
     """A settled row of the table."""
-    return Outcome(
+    plain = Outcome(
         title="Row",
         sent=1,
         withdrawals=0,
         events=0,
-        answers=answers,
+        answers=0,
         standing=standing,
+        told={},
+        filled=(),
+        refusals=(),
+        hastened=None,
         is_settled=True,
-        is_right=is_right,
+        is_right=True,
     )
+    return replace(plain, **changes)
 
 
 def printed(*parts: object) -> list[str]:
@@ -45,7 +52,7 @@ def a_story() -> Story:
     """A story in which everything was published."""
     story = Story(SCENARIOS)
     for scenario in SCENARIOS:
-        for message in scenario.messages:
+        for message in scenario.published:
             story.send(Sent(message.name, content_of(message.body)))
     return story
 
@@ -69,6 +76,12 @@ async def test_the_table_fits_a_small_terminal() -> None:
         ({"rejected: not found": 1}, "rejected: not found"),
         ({"dead letter: missing message id": 1}, "dead letter: missing message id"),
         ({"dead letter: message id reused": 1, "completed": 1}, "completed, dead letter"),
+        ({"rejected: not found": 1, "rejected: not permitted": 2}, "3 rejected"),
+        (
+            {"rejected: invalid": 1, "dead letter: malformed": 1, "dead letter: invalid": 1},
+            "1 rejected, 2 dead letters",
+        ),
+        ({"awaiting_funds": 1}, "awaiting funds"),
     ],
 )
 def test_a_row_tells_where_its_requests_stand(places: dict[str, int], words: str) -> None:
@@ -80,9 +93,15 @@ def test_a_row_tells_where_its_requests_stand(places: dict[str, int], words: str
 
 def test_a_row_tells_what_is_special_about_it() -> None:
     """
-    Answers are counted, and a wrong end is shouted.
+    Answers, sales, refusals, how the end was known; and a wrong end is shouted.
     """
-    assert "completed, 3 answers" == standing(row({"completed": 1}, answers=3)).plain
+    paid = {"completed": 1}
+
+    assert "completed, 3 answers" == standing(row(paid, answers=3)).plain
+    assert "completed, 3 + 2 shares sold" == standing(row(paid, filled=("3", "2"))).plain
+    assert "completed, cancel refused" == standing(row(paid, told={"cancel_refused": 1})).plain
+    assert "completed, forgery got 401" == standing(row(paid, refusals=(401,))).plain
+    assert "completed, by webhook in 2.5 s" == standing(row(paid, hastened=2.54)).plain
     assert "NOT AS EXPECTED" in standing(row({"rejected": 1}, is_right=False)).plain
 
 
@@ -93,7 +112,7 @@ def test_the_summary_of_a_good_run_says_so() -> None:
     lines = printed(summary(verdict_of(paid())))
 
     assert 3 == sum("holds: " in line for line in lines)
-    assert any("1 messages: 1 requests and 0 copies" in line for line in lines)
+    assert any("1 messages: 1 requests and 0 copies; 0 to cancel" in line for line in lines)
 
 
 def test_the_summary_of_a_bad_run_names_the_breaches() -> None:

@@ -166,6 +166,7 @@ class _Demo:
             "Its record": stage.record_url,
             "Worker": f"{stage.probes_url}/readyz",
             "Metrics": f"{stage.probes_url}/metrics",
+            "Webhooks": stage.webhooks_url,
             "Ledger": str(stage.ledger),
             "Logs": str(stage.folder.path),
             "To end it": stop,

@@ -227,7 +227,9 @@ def _ask_in_turn(
     cancellations.in_turn(
         connection,
         asks=cancellations.Ask in of_kind or cancellations.GiveUp in of_kind,
-        learns=Take in of_kind or any(_learned(step) for _, step in of_kind[Record]),
+        # Whoever records locks rows in an order of its own: beside one that asks, each might wait
+        # for the other.
+        learns=Take in of_kind or Record in of_kind,
     )
     if cancellations.Ask in of_kind:
         # Before the takes: a request that comes together with its cancellation finds it.
