@@ -14,7 +14,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-header $(UPGRADE)
 
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test coverage test-rabbitmq4 lint format typecheck walls bench bench-budget faults faults-mutations lock example-env clean
+.PHONY: help venv demo test coverage test-rabbitmq4 lint format typecheck walls bench bench-budget bench-looks faults faults-mutations lock example-env clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ bench: venv ## Measure how many requests a second go through
 bench-budget: venv ## Measure what 3 replicas spend one request limit on, and who waits how long
 	tests/services/install.sh
 	$(BIN)/python -m tests.bench.budget
+
+bench-looks: venv ## Count the requests that following a withdrawal takes, in virtual time
+	$(BIN)/python -m tests.bench.looks
 
 faults: venv ## Break everything around the worker, SEEDS=10 times, or as SEED=17 (JOBS=2, SCENARIO=cluster)
 	tests/services/install.sh

@@ -6,23 +6,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.crashes.replica import PointedLedger, PointedOutbox, PointedProvider, Replica
 from tests.flows.house import PATIENCE
+from tests.ledger import second
 from worker.core.answers import Refused, Unclear
+from worker.core.sale import OrdersListed
 from worker.core.withdrawal import Reason, ReasonCode
 from worker.flows.ports import PublishUnconfirmed
 from worker.flows.settlement import ACCEPT, Bury
+from worker.ledger import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from tests.crashes.broker import Delivery
     from tests.crashes.world import World
     from worker.core.answers import Answer, Attempt
     from worker.core.decide import Decision, Held, Permit
+    from worker.core.sale import OrderAnswer, OrdersAnswer
     from worker.core.schedule import Patience
+    from worker.core.selling import SalePermit
     from worker.flows.ports import Outgoing
     from worker.flows.settlement import Settlement
     from worker.ledger.statements import Taken
@@ -201,6 +206,108 @@ class OverwritesOthers(Replica):
                 return await super().record(newest, decision, made, keep=keep)
 
         return Stubborn(self)
+
+
+class SellsAgainUnlooked(Replica):
+    """Places an order again whose call was not answered, without a look at the list."""
+
+    def a_provider(self) -> PointedProvider:
+        """Find nothing in a list that is not read."""
+
+        class Blind(PointedProvider):
+            async def orders(self, party_id: str) -> OrdersAnswer:  # noqa: ARG002
+                return OrdersListed(())
+
+        return Blind(self)
+
+
+class SellsWithAnOldPermit(Replica):
+    """Lets a call to sell leave however long ago it was permitted."""
+
+    def a_provider(self) -> PointedProvider:
+        """Look at no clock before a call leaves."""
+
+        class Careless(PointedProvider):
+            async def leave_to_sell(self, permit: SalePermit) -> OrderAnswer:
+                return await self.bank.sell(permit)
+
+        return Careless(self)
+
+
+class ForgetsWhatCameMeanwhile(Replica):
+    """Writes over a cancellation that came while a withdrawal was in hand."""
+
+    def a_ledger(self) -> PointedLedger:
+        """Write what was held for what is there."""
+
+        class Hasty(PointedLedger):
+            async def written(self, step: object, write: Callable[[object], Awaitable[Any]]) -> Any:  # noqa: ANN401
+                result = await write(step)
+                if isinstance(step, statements.Record) and not step.held.withdrawal.cancel_wanted:
+                    await _set(self, step.held.row, "cancel_wanted = FALSE")
+                return result
+
+        return Hasty(self)
+
+
+class SleepsWhenItClaims(Replica):
+    """Takes who was woken for awake once it has claimed it, and not once that was of any use."""
+
+    def a_ledger(self) -> PointedLedger:
+        """Clear what wakes with the claim."""
+
+        class Hasty(PointedLedger):
+            async def written(self, step: object, write: Callable[[object], Awaitable[Any]]) -> Any:  # noqa: ANN401
+                result = await write(step)
+                if isinstance(step, statements.Claim):
+                    for held in result:
+                        await _set(self, held.row, "woken_at = NULL")
+                return result
+
+        return Hasty(self)
+
+
+class AbandonsInDoubt(Replica):
+    """Takes what it has heard nothing of for something that never arrived, to be rid of it."""
+
+    def a_ledger(self) -> PointedLedger:
+        """Give out without its doubt what is to be cancelled."""
+
+        class Doubtless(PointedLedger):
+            async def claim_due(self, limit: int, **which: Any) -> list[Held]:  # noqa: ANN401
+                return [
+                    _held_as(held, in_doubt=not held.withdrawal.cancel_wanted)
+                    if held.withdrawal.in_doubt
+                    else held
+                    for held in await super().claim_due(limit, **which)
+                ]
+
+        return Doubtless(self)
+
+
+class CountsEveryLook(Replica):
+    """Counts a look-up that found nothing though the one before was only just made."""
+
+    def a_ledger(self) -> PointedLedger:
+        """Give out what was woken as if it were due."""
+
+        class Early(PointedLedger):
+            async def claim_due(self, limit: int, **which: Any) -> list[Held]:  # noqa: ANN401
+                return [
+                    held if held.woken_at is None else _held_as(held, due_at=self.now())
+                    for held in await super().claim_due(limit, **which)
+                ]
+
+        return Early(self)
+
+
+def _held_as(held: Held, **changes: Any) -> Held:  # noqa: ANN401
+    return replace(held, withdrawal=replace(held.withdrawal, **changes))
+
+
+async def _set(ledger: PointedLedger, row: int, what: str) -> None:
+    statement = f"UPDATE withdrawals SET {what} WHERE id = {row}"  # noqa: S608 - ours
+    await second.write(ledger.worker.world.url, statement)
 
 
 def _be_patient(worker: Replica, patience: Patience) -> None:

@@ -1,9 +1,9 @@
 """The points at which fate may strike: before each effect on the outside, after it, after a look.
 
 Between two effects of one task, a crash leaves the same world behind wherever it comes: so a crash
-after each effect is a crash at each await. Who only stands still remembers, so it matters to them
-what they had looked at and made up their mind to. Here the points are counted and blows dealt; what
-a blow does stands in `world`."""
+after each effect is a crash at each await. Who only stands still remembers what was seen and made
+up their mind to, and goes on with that. Here the points are counted and blows dealt; what a blow
+does stands in `world`."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Killed(BaseException):
 class Points:
     """Counts the points that are crossed, and deals the blows of `plan` (by number, from 1).
 
-    A plan of deaths alone counts only the points at which a death leaves another world than at the
-    one before.
+    A plan of deaths alone counts only those points at which a death leaves another world behind
+    than at the point before.
     """
 
     def __init__(self, plan: Mapping[int, Blow] | None = None) -> None:
@@ -49,7 +49,7 @@ class Points:
         """Cross a point; return what befalls whoever does."""
         is_first = not self.names
         self.names.append(name)
-        if self._is_deadly and not is_first and name.startswith("before"):
+        if self._is_deadly and not is_first and not name.startswith("after"):
             return None
         self.crossed += 1
         blow = self.plan.pop(self.crossed, None)

@@ -6,16 +6,20 @@ nothing had been. What it has in memory dies with it."""
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from tests.crashes.broker import Queue
 from tests.crashes.points import Blow, Killed
 from tests.flows.fakes import FakeOutbox, FakeProvider, VirtualClock
 from tests.flows.flaky import FlakyLedger, Line
 from tests.flows.house import House
 from worker.core.answers import Throttled
+from worker.flows.cancellation import Unanswered
+from worker.flows.hearing import Hearing, Hint, Outcome
 from worker.flows.ports import LedgerUnavailable, PublishUnconfirmed
 from worker.flows.settlement import Accept, Bury, Return
-from worker.ledger import statements
+from worker.ledger import cancellations, statements
 from worker.ledger.clock import DatabaseClock
 from worker.ledger.group import GroupCommitter
 from worker.ledger.store import HEARTBEAT, Ledger
@@ -23,6 +27,7 @@ from worker.ledger.store import HEARTBEAT, Ledger
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from datetime import date, datetime
+    from decimal import Decimal
 
     from sqlalchemy import Connection
 
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
     from worker.core.answers import Answer, ListAnswer
     from worker.core.decide import Permit
     from worker.core.requests import Request
+    from worker.core.sale import OrderAnswer, OrdersAnswer, Sale
+    from worker.core.selling import SalePermit
     from worker.flows.announce import Announce
     from worker.flows.ports import Outgoing
     from worker.flows.settlement import Settlement
@@ -40,6 +47,10 @@ _T = TypeVar("_T")
 _PREFETCH: Final = 4
 #: Signs of life change nothing that a crash could leave half done.
 _UNCOUNTED: Final = (statements.Seen,)
+#: Nothing is known of their effect beforehand; most of them have none.
+_RARELY: Final = (statements.Claim, cancellations.GiveUp)
+#: The provider repeats a webhook that was answered otherwise.
+_GOOD: Final = frozenset({Outcome.HEARD, Outcome.DUPLICATE, Outcome.UNKNOWN})
 
 
 class Replica:
@@ -62,7 +73,26 @@ class Replica:
             bank=world.bank,
             providers={"bank": self.a_provider()},
         )
-        self.announce: Announce = self.house.announcer(self.an_outbox())
+        outbox = self.an_outbox()
+        self.announce: Announce = self.house.announcer(outbox)
+        self.unanswered = Unanswered(
+            ledger=self.house.line,
+            outbox=outbox,
+            requests_waiting=self._requests_waiting,
+            now=self.ledger.now,
+            counted=lambda result: self.house.cancels.update([result]),
+            published=self.house.published.append,
+            beat=lambda: None,
+        )
+        self.hearing = Hearing(
+            "bank",
+            scheme=None,
+            allow_unsigned=True,
+            read=lambda body: Hint(None, (json.loads(body),)),
+            ledger=self.ledger,
+            now=self.ledger.now,
+            counted=lambda _provider, _outcome: None,
+        )
 
     def a_ledger(self) -> PointedLedger:
         """Return the ledger as this process reaches it."""
@@ -87,6 +117,7 @@ class Replica:
         await self._until_it_works(self.ledger.heartbeat)
         self._begin(self.announce.run(), "announce")
         self._begin(self.house.follow.run(), "follow")
+        self._begin(self.unanswered.run(), "unanswered")
         self.world.broker.takers.append(self)
         self._open(is_open=True)
         while True:
@@ -164,6 +195,17 @@ class Replica:
         self._deliveries += 1
         self._begin(self.carry_out(delivery), "delivery", done=self._delivered)
 
+    def hear(self, body: bytes, *, heard: Callable[[], None]) -> None:
+        """Take a webhook; `heard` is called once it is answered well."""
+        self._deliveries += 1
+        self._begin(self._hear(body, heard), "webhook", done=self._delivered)
+
+    async def _hear(self, body: bytes, heard: Callable[[], None]) -> None:
+        outcome = await self.hearing.hear({}, body)
+        await self.quietly()
+        if outcome in _GOOD:
+            heard()
+
     async def quietly(self) -> None:
         """Cross a point that does not count."""
         await self._going.wait()
@@ -177,6 +219,13 @@ class Replica:
         if blow is not None:
             self.world.strike(self, blow)
             await self.quietly()
+
+    async def seeing(self, name: str, look: Callable[[], Awaitable[_T]]) -> _T:
+        """Look at something outside, which is old by the time that it is acted upon."""
+        await self.quietly()
+        seen = await look()
+        await self.cross(f"having seen {name}")
+        return seen
 
     async def around(self, name: str, effect: Callable[[], Awaitable[_T]]) -> _T:
         """Cross a point, have an effect, cross another."""
@@ -196,7 +245,9 @@ class Replica:
 
     async def handle(self, delivery: Delivery) -> Settlement:
         """Let the flow carry a message out."""
-        return await self.house.intake(delivery.envelope)
+        is_cancel = delivery.queue is Queue.CANCELLATIONS
+        flow = self.house.cancellation if is_cancel else self.house.intake
+        return await flow(delivery.envelope)
 
     async def settle(self, delivery: Delivery, settlement: Settlement) -> None:
         """Tell the broker what becomes of a message."""
@@ -230,6 +281,10 @@ class Replica:
         await asyncio.sleep(0)
         if away is not None:
             raise PublishUnconfirmed(away.value)
+
+    async def _requests_waiting(self) -> int:
+        await self.quietly()
+        return self.world.broker.waiting(Queue.REQUESTS)
 
     def _delivered(self) -> None:
         self._deliveries -= 1
@@ -272,7 +327,11 @@ class PointedLedger(Ledger):
         world = replica.world
         super().__init__(world.url, clock=DatabaseClock(steady=world.loop.time))
         self.worker = replica
-        self._group = _Group(self._group, replica)
+        self._group = _Group(self._group, self)
+
+    async def written(self, step: object, write: Callable[[object], Awaitable[Any]]) -> Any:  # noqa: ANN401
+        """Have a step written; return its result."""
+        return await write(step)
 
     def _ask_time(self, connection: Connection) -> tuple[float, datetime]:  # noqa: ARG002
         return self._clock.steady(), self.worker.world.database_now()
@@ -285,16 +344,17 @@ class PointedLedger(Ledger):
             read = await super()._read(work)
         # What was read is old by the time that it is acted upon.
         if read and work != self._ask_time:
-            await self.worker.cross("after reading")
+            await self.worker.cross("having read")
         return read
 
 
 class _Group(GroupCommitter):
     """The ledger's committer, with a point on each side of each step."""
 
-    def __init__(self, inner: GroupCommitter, replica: Replica) -> None:
+    def __init__(self, inner: GroupCommitter, ledger: PointedLedger) -> None:
         self._inner = inner
-        self.worker = replica
+        self.ledger = ledger
+        self.worker = ledger.worker
 
     async def run(self) -> None:
         await self._inner.run()
@@ -302,13 +362,12 @@ class _Group(GroupCommitter):
     async def do(self, step: object) -> Any:  # noqa: ANN401
         name = type(step).__name__.lower()
         is_counted = not isinstance(step, _UNCOUNTED)
-        # Nothing is known of a claim's effect beforehand; most of them have none.
-        if is_counted and not isinstance(step, statements.Claim):
+        if is_counted and not isinstance(step, _RARELY):
             await self.worker.cross(f"before {name}")
         else:
             await self.worker.quietly()
         result = await self._over_the_line(step)
-        if is_counted and (result or not isinstance(step, statements.Claim)):
+        if is_counted and (result or not isinstance(step, _RARELY)):
             await self.worker.cross(f"after {name}")
         return result
 
@@ -316,7 +375,7 @@ class _Group(GroupCommitter):
         line = self.worker.world.line
         if line is not Line.CUT_BEFORE:
             with self.worker.world.loop.waiting_abroad():
-                result = await self._inner.do(step)
+                result = await self.ledger.written(step, self._inner.do)
             if line is Line.WHOLE:
                 return result
         raise LedgerUnavailable("ConnectionResetError")
@@ -346,15 +405,52 @@ class PointedProvider(FakeProvider):
 
     async def look(self, party_id: str, withdrawal_id: str) -> Answer:
         """Read one withdrawal."""
-        return await self.worker.around("look", lambda: self.bank.look(party_id, withdrawal_id))
+        return await self.worker.seeing("look", lambda: self.bank.look(party_id, withdrawal_id))
 
     async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
         """Read the list."""
-        return await self.worker.around("list", lambda: self.bank.listed(party_id, since, until))
+        return await self.worker.seeing("list", lambda: self.bank.listed(party_id, since, until))
 
     async def survey(self, party_id: str, since: date, until: date) -> ListAnswer:
         """Read the list to see how its withdrawals fare."""
         return await self.listed(party_id, since, until)
+
+    async def cancel(self, party_id: str, withdrawal_id: str) -> Answer:
+        """Send a call to cancel a payout."""
+        return await self.worker.around("cancel", lambda: self.bank.cancel(party_id, withdrawal_id))
+
+    async def available(self, party_id: str, currency: str) -> Decimal | None:
+        """Read a wallet."""
+        await self.worker.quietly()
+        return await self.bank.available(party_id, currency)
+
+    def compose_sales(self, request: Request, message_id: str) -> tuple[Sale, ...]:
+        """Write the orders' bodies as the provider wants them."""
+        return self.bank.compose_sales(request, message_id)
+
+    async def sell(self, permit: SalePermit) -> OrderAnswer:
+        """Send a call to place an order."""
+        return await self.worker.around("sell", lambda: self.leave_to_sell(permit))
+
+    async def leave_to_sell(self, permit: SalePermit) -> OrderAnswer:
+        """Look at clock and tenure right before the call leaves, as the real providers do."""
+        if self.now() >= permit.valid_until or self.worker.ledger.tenure != permit.tenure:
+            return Throttled()
+        return await self.bank.sell(permit)
+
+    async def order(self, party_id: str, order_id: str) -> OrderAnswer:
+        """Read one order."""
+        return await self.worker.seeing("order", lambda: self.bank.order(party_id, order_id))
+
+    async def orders(self, party_id: str) -> OrdersAnswer:
+        """Read the list of orders."""
+        return await self.worker.seeing("orders", lambda: self.bank.orders(party_id))
+
+    async def cancel_order(self, party_id: str, order_id: str) -> OrderAnswer:
+        """Send a call to cancel an order."""
+        return await self.worker.around(
+            "cancel order", lambda: self.bank.cancel_order(party_id, order_id)
+        )
 
 
 class PointedOutbox(FakeOutbox):

@@ -4,11 +4,12 @@ Data, and a few lines of script where time has to pass in between."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from tests.crashes.bank import Manner
+from tests.crashes.bank import CUT_SHORT, TIMEOUT, Manner
 from tests.flows.house import PATIENCE
 from worker.core.events import moment
 from worker.core.withdrawal import Status
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _HOUR: Final = timedelta(hours=1)
 _PAID: Final = frozenset({Status.COMPLETED})
 _REJECTED: Final = frozenset({Status.REJECTED})
+_CANCELLED: Final = frozenset({Status.CANCELLED})
+_TWO_ORDERS: Final = ({"symbol": "AAPL", "quantity": "3"}, {"symbol": "MSFT", "quantity": "2"})
 _MOMENT: Final = timedelta(seconds=1)
 
 
@@ -28,6 +31,7 @@ _MOMENT: Final = timedelta(seconds=1)
 class Story:
     """What happens: `script` in a world where the provider takes calls in these `manners`.
 
+    `manners` are those of create calls, `order_manners` and `cancel_manners` of the others.
     `ends` are the statuses in which its requests may end, whatever strikes in between.
     """
 
@@ -36,6 +40,8 @@ class Story:
     manners: tuple[Manner, ...] = ()
     ends: frozenset[Status] = _PAID
     lag: timedelta = timedelta(0)
+    order_manners: tuple[Manner, ...] = ()
+    cancel_manners: tuple[Manner, ...] = ()
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
@@ -43,6 +49,8 @@ class Story:
     async def play(self, world: World) -> None:
         """Let it happen, and everything come to its end."""
         world.bank.manners.extend(self.manners)
+        world.bank.order_manners.extend(self.order_manners)
+        world.bank.cancel_manners.extend(self.cancel_manners)
         world.bank.lag = self.lag
         await self.script(world)
         await world.to_the_end()
@@ -99,6 +107,79 @@ async def _too_late(world: World) -> None:
     world.ask(not_after=moment(world.now() - _MOMENT))
 
 
+async def _waits_for_funds(world: World) -> None:
+    world.ask(wait_for_funds_until=moment(world.now() + 5 * _HOUR))
+
+
+async def _cancelled_before(world: World) -> None:
+    world.cancel()
+    await world.settle()
+    world.ask()
+
+
+async def _cancelled_at_once(world: World) -> None:
+    world.ask()
+    world.cancel()
+
+
+async def _cancelled(world: World) -> None:
+    world.ask()
+    await world.settle()
+    world.cancel()
+
+
+async def _cancelled_during_a_call(world: World) -> None:
+    world.ask()
+    await asyncio.sleep(TIMEOUT.total_seconds() / 2)
+    world.cancel()
+
+
+async def _cancelled_in_vain(world: World) -> None:
+    world.cancel()
+
+
+async def _cancelled_thrice(world: World) -> None:
+    """Each of them wakes what is in doubt."""
+    world.ask()
+    for number in range(1, 4):
+        await world.settle()
+        world.cancel(f"cancel-{number}")
+
+
+async def _cancelled_late(world: World) -> None:
+    """One comes when it is processing and again when it is over, and then another."""
+    world.ask()
+    await world.settle()
+    world.loop.jump(20)
+    world.cancel()
+    await world.to_the_end()
+    world.cancel()
+    world.cancel("cancel-2")
+
+
+async def _sale(world: World) -> None:
+    world.ask(sell=_TWO_ORDERS)
+
+
+async def _sale_cut_short(world: World) -> None:
+    world.bank.course = CUT_SHORT
+    world.ask(sell=_TWO_ORDERS[:1])
+
+
+async def _sale_cancelled(world: World) -> None:
+    world.ask(sell=_TWO_ORDERS)
+    await world.settle()
+    world.cancel()
+
+
+async def _reversed(world: World) -> None:
+    """By then nobody looks at it by himself."""
+    world.ask()
+    await world.to_the_end()
+    world.bank.reverse()
+    world.notify("wd_1")
+
+
 _GONE: Final = (Manner.IS_SILENT,) * 3
 _PAID_UNHEARD: Final = (Manner.PAYS_SILENTLY, Manner.IS_SILENT, Manner.IS_SILENT)
 _NOT_SURE: Final = _PAID | _REJECTED
@@ -131,4 +212,37 @@ STORIES: Final = (
     Story("deadline passes in doubt", _in_a_hurry, _GONE, _NOT_SURE),
     Story("deadline passes when paid unheard", _in_a_hurry, _PAID_UNHEARD, _NOT_SURE),
     Story("deadline passed before", _too_late, ends=_REJECTED),
+    Story("funds come later", _waits_for_funds, (Manner.REFUSES, Manner.REFUSES)),
+    Story("cancelled before it came", _cancelled_before, ends=_CANCELLED),
+    Story("cancelled as it came", _cancelled_at_once, ends=_CANCELLED | _PAID),
+    Story(
+        "cancelled when paid unheard",
+        _cancelled_during_a_call,
+        _PAID_UNHEARD,
+        ends=_CANCELLED | _PAID,
+        lag=PATIENCE.settling,
+    ),
+    Story(
+        "cancelled thrice in doubt",
+        _cancelled_thrice,
+        (Manner.PAYS_LATE, *_GONE),
+        ends=_CANCELLED | _PAID,
+    ),
+    Story(
+        "cancelled unheard while pending",
+        _cancelled,
+        cancel_manners=(Manner.PAYS_SILENTLY,),
+        ends=_CANCELLED | _PAID,
+    ),
+    Story("cancelled too late and again", _cancelled_late),
+    Story("cancelled and never asked", _cancelled_in_vain),
+    Story(
+        "sale unheard and lost",
+        _sale,
+        order_manners=(Manner.PAYS_SILENTLY, Manner.IS_SILENT),
+        lag=PATIENCE.settling,
+    ),
+    Story("sale cut short", _sale_cut_short, ends=_REJECTED),
+    Story("sale cancelled", _sale_cancelled, ends=_CANCELLED | _PAID),
+    Story("reversed", _reversed, ends=frozenset({Status.FAILED})),
 )

@@ -55,6 +55,12 @@ _MISSED: Final = [
     Missed(mutants.MarksBeforeItPublishes, "one request", "its sequence has a gap"),
     Missed(mutants.NeedsNoConfirmation, "one request", "its sequence has a gap", Blow.LOSE),
     Missed(mutants.OverwritesOthers, "paid in silence", "it never comes to its end", Blow.PAUSE, 2),
+    Missed(mutants.SellsAgainUnlooked, "sale unheard and lost", "placed more than once"),
+    Missed(mutants.SellsWithAnOldPermit, "sale cut short", "placed more than once", Blow.SLEEP, 2),
+    Missed(mutants.ForgetsWhatCameMeanwhile, "cancelled when paid unheard", "has 0 answers"),
+    Missed(mutants.SleepsWhenItClaims, "reversed", "ended as completed"),
+    Missed(mutants.AbandonsInDoubt, "cancelled when paid unheard", "was cancelled and lives"),
+    Missed(mutants.CountsEveryLook, "cancelled thrice in doubt", "was cancelled and lives"),
 ]
 
 

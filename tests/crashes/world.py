@@ -5,6 +5,7 @@ Also who starts workers, and what a blow does. Nothing here judges; that stands 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -18,7 +19,10 @@ from tests.flows.fakes import NOW
 from tests.flows.flaky import Line
 from tests.flows.house import an_envelope
 from tests.ledger import second
+from worker.core.messages import Envelope
+from worker.core.sale import SaleStatus
 from worker.flows.ports import StepRefused
+from worker.ledger import sales
 from worker.ledger.engine import is_sqlite
 from worker.ledger.rows import at, micros
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
     from tests.crashes.loop import SimulatedLoop
     from worker.core.decide import Permit
+    from worker.core.selling import SalePermit
 
 #: How long what a blow brings about lasts.
 _PAUSE_SECONDS: Final = 60.0
@@ -34,9 +39,27 @@ _SLEEP_SECONDS: Final = timedelta(hours=24.5).total_seconds()
 _AWAY_SECONDS: Final = 6.0
 #: When the broker gives up a consumer that stands still.
 _SILENT_SECONDS: Final = 4.0
+#: When a webhook that nobody has heard comes again.
+_REPEATED_SECONDS: Final = 5.0
+#: How long it takes until those whose owner has died are somebody else's.
+_UNTIL_FREE: Final = timedelta(seconds=6)
+_A_LITTLE: Final = timedelta(seconds=3)
+#: Where answers to cancellations are sent besides.
+CANCELLER: Final = "cancels"
 #: Longer than any step takes that a jump of the clock finds at work.
 _TICK_SECONDS: Final = 0.55
 _ROUNDS_AT_MOST: Final = 150
+#: When something is due next (at once what was woken), until when cancellations wait for their
+#: requests, and how much has not been told yet.
+_WHAT_IS_LEFT: Final = """
+SELECT
+  (SELECT min(CASE WHEN woken_at IS NULL THEN due_at ELSE 0 END) FROM withdrawals
+   WHERE due_at > 0 OR woken_at IS NOT NULL),
+  (SELECT min(waits_until) FROM cancellations WHERE withdrawal IS NULL AND settled_at IS NULL),
+  (SELECT count(*) FROM events WHERE published_at IS NULL)
+  + (SELECT count(*) FROM cancellations
+     WHERE withdrawal IS NULL AND settled_at IS NOT NULL AND published_at IS NULL)
+"""
 
 
 class World:
@@ -56,7 +79,9 @@ class World:
         self.worker = worker
         self.points = Points(plan)
         self.broker = Broker()
-        self.bank = Bank(self.now, self._witness)
+        self.bank = Bank(self.now, self._witness, self._order_witness)
+        #: Webhooks on their way: what they name.
+        self.unheard: set[str] = set()
         self.line = Line.WHOLE
         #: None while it is well.
         self.broker_is: Blow | None = None
@@ -102,6 +127,16 @@ class World:
     def ask(self, message_id: str | None = "req-1", **changes: Any) -> None:  # noqa: ANN401
         """Send a request; the changes are to its body."""
         self.broker.send(an_envelope(message_id, **changes))
+
+    def cancel(self, message_id: str = "cancel-1", of: str = "req-1") -> None:
+        """Send a cancellation of a request, whose answer is to come back."""
+        body = json.dumps({"request_message_id": of}).encode()
+        self.broker.cancel(Envelope(body=body, message_id=message_id, reply_to=CANCELLER))
+
+    def notify(self, withdrawal_id: str) -> None:
+        """Send a webhook about a payout, until somebody has heard it."""
+        self.unheard.add(withdrawal_id)
+        self._deliver(withdrawal_id)
 
     def strike(self, replica: Replica, blow: Blow) -> None:
         """Bring about what a blow does, to one worker or to what all share."""
@@ -173,19 +208,22 @@ class World:
 
     async def _wait(self) -> timedelta | None:
         """Return how long nothing will happen; None when nothing will any more."""
-        rows = await self.read("SELECT min(due_at), count(*) FROM withdrawals WHERE due_at > 0")
-        [(due_at, count)] = rows
-        [(unpublished,)] = await self.read("SELECT count(*) FROM events WHERE published_at IS NULL")
+        [(due_at, waits_until, untold)] = await self.read(_WHAT_IS_LEFT)
         if not any(replica.is_going for replica in self.alive):
             return self._until_somebody_goes_on()
-        if count:
-            until = at(due_at) - self.database_now()
-            # What is due and not taken up is a dead one's.
-            return until if until > timedelta(0) else timedelta(seconds=6)
+        if due_at is not None:
+            return self._until(due_at)
         self.bank.catch_up()
-        if unpublished or not self.broker.is_empty or not self.bank.is_quiet:
-            return timedelta(seconds=3)
+        if untold or self.unheard or not self.broker.is_empty or not self.bank.is_quiet:
+            return _A_LITTLE
+        if waits_until is not None:
+            return self._until(waits_until)
         return self._until_somebody_goes_on()
+
+    def _until(self, moment: int) -> timedelta:
+        until = at(moment) - self.database_now()
+        # What is due and not taken up is a dead one's.
+        return until if until > timedelta(0) else _UNTIL_FREE
 
     def _until_somebody_goes_on(self) -> timedelta | None:
         if not self._resumes:
@@ -203,6 +241,16 @@ class World:
         for replica in self.replicas:
             await replica.close()
         await asyncio.gather(*self._started, return_exceptions=True)
+
+    def _deliver(self, withdrawal_id: str) -> None:
+        if withdrawal_id not in self.unheard or self._is_over:
+            return
+        body = json.dumps(withdrawal_id).encode()
+        for replica in self.alive:
+            if replica.is_going:
+                replica.hear(body, heard=lambda: self.unheard.discard(withdrawal_id))
+                break
+        self.loop.call_later(_REPEATED_SECONDS, self._deliver, withdrawal_id)
 
     def _away(self, line: Line) -> None:
         self.line = line
@@ -227,6 +275,17 @@ class World:
             self.breaches.append(f"{key} was sent with other bytes than were written down")
         if first_at is None or first_at > micros(self.database_now() + timedelta(hours=1)):
             self.breaches.append(f"{key} was sent before its first attempt was written down")
+
+    async def _order_witness(self, permit: SalePermit) -> None:
+        """See whether the call for an order is written down as one that may have left."""
+        found = await self.read(
+            f"SELECT sales FROM withdrawals WHERE sales LIKE '%{permit.key}%'"  # noqa: S608 - ours
+        )
+        orders = [sale for (text,) in found for sale in sales.read(text) if sale.key == permit.key]
+        if [permit.body] != [sale.body for sale in orders]:
+            self.breaches.append(f"{permit.key} was sent with other bytes than were written down")
+        if [SaleStatus.UNKNOWN] != [sale.status for sale in orders]:
+            self.breaches.append(f"{permit.key} was sent before its attempt was written down")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tests.demo.evidence import key_of, paid, together
-from worker.demo.audit import Executed, Seen, Sent, audit
+from worker.demo.audit import Delivery, Effect, Executed, Seen, Sent, audit
 from worker.demo.evidence import content_of
 from worker.demo.outcome import Outcome
 from worker.demo.scenarios import SCENARIOS
@@ -109,8 +109,13 @@ def test_the_summary_of_a_good_run_says_so() -> None:
     """
     Every promise holds, each with the numbers it rests on.
     """
-    lines = printed(summary(verdict_of(paid())))
+    effects = (Effect("fill", "sell-a", "ord-1"),) * 2
+    delivery = Delivery("order.filled", "ord-1", "delivered")
+    seen = together(paid(), Seen(effects=effects, deliveries=(delivery,)))
+    lines = printed(summary(verdict_of(seen)))
 
+    assert any("2 fills" in line for line in lines)
+    assert any(line.startswith("Webhooks") and "1 delivered" in line for line in lines)
     assert 3 == sum("holds: " in line for line in lines)
     assert any("1 messages: 1 requests and 0 copies; 0 to cancel" in line for line in lines)
 

@@ -31,10 +31,11 @@ from worker.flows.suspicion import Suspicion
 from worker.ledger.store import Ledger, open_ledger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from tests.flows.fakes import FakeOutbox
-    from worker.core.withdrawal import Status
+    from worker.core.schedule import Outlook
+    from worker.core.withdrawal import Status, Withdrawal
     from worker.flows.settlement import Settlement
     from worker.ledger.store import History
 
@@ -59,7 +60,8 @@ _CONCURRENCY: Final = 4
 class House:
     """One worker's flows, and the stand-ins around them.
 
-    `line` is what the flows have of the ledger; `slept` are the pauses between tries.
+    `line` is what the flows have of the ledger; `slept` are the pauses between tries. `outlook`
+    tells when a withdrawal usually ends.
     """
 
     url: str
@@ -79,6 +81,9 @@ class House:
     out: set[str] = field(default_factory=set)
     trial: set[str] = field(default_factory=set)
     cancels: Counter[str] = field(default_factory=Counter)
+    patience: Patience = PATIENCE
+    chance: Callable[[], float] = lambda: 0.5
+    outlook: Callable[[Withdrawal], Outlook | None] = lambda _withdrawal: None
     submission: Submission = field(init=False)
     resolution: Resolution = field(init=False)
     intake: Intake = field(init=False)
@@ -95,8 +100,8 @@ class House:
             "now": self.ledger.now,
         }
         choosing: dict[str, Any] = {
-            "patience": PATIENCE,
-            "chance": lambda: 0.5,
+            "patience": self.patience,
+            "chance": self.chance,
             "denied": self.denied.append,
         }
         self.submission = Submission(
@@ -127,7 +132,7 @@ class House:
             **{name: choosing[name] for name in ("patience", "chance")},
             submission=self.submission,
             resolution=self.resolution,
-            looking=Looking(**shared, **choosing),
+            looking=Looking(**shared, **choosing, outlook=self.outlook),
             cancelling=Cancelling(**shared, **choosing),
             selling=Selling(
                 **shared, **choosing, may_call=lambda provider: provider not in self.out

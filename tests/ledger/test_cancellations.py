@@ -318,6 +318,20 @@ async def test_a_request_that_comes_after_the_answer_is_processed(ledger: Ledger
     assert ["unknown_request"] == [row["outcome"] for row in await ledger.cancellations_of("req-1")]
 
 
+async def test_one_that_was_given_up_stays_so(ledger: Ledger) -> None:
+    """
+    Its answer is still owed when the request comes after all, for another one that waits.
+    """
+    await ask(ledger, wait=-HOUR)
+    await ask(ledger, a_cancel("cancel-2"))
+    given_up = await ledger.give_up()
+    taken = await ledger.take(taken_in(an_order("req-1")), FINGERPRINT)
+
+    assert taken.held.withdrawal.cancel_wanted
+    assert given_up == await ledger.unanswered(before=ledger.now())
+    assert [("cancel-2", None)] == await told_of(ledger)
+
+
 async def test_a_request_that_comes_at_the_last_moment_has_come(ledger: Ledger) -> None:
     """
     In the very group that would give its cancellation up.

@@ -22,7 +22,8 @@ def demo(
 ) -> None:
     """Watch payouts happen: a private RabbitMQ, a simulated provider and the real worker.
 
-    Requests are paid, refused, sold for, cancelled and taken back; webhooks tell of it. The worker is killed in the middle, and the end shows that nothing was paid twice or lost.
+    Shares are sold, withdrawals paid, refused, cancelled and taken back, and webhooks tell of it.
+    The worker is killed in the middle, and the end shows that nothing was paid twice or lost.
     Exits with 0 when that holds, 1 when it does not, 2 when there is no RabbitMQ to be had.
     """
     raise typer.Exit(show(Path.cwd(), keep=keep, machine=Machine.here()))

@@ -277,12 +277,13 @@ def _sentence(ruling: Ruling) -> str:
 
 def _document(case: _Case) -> dict[str, Any]:
     answer = case.findings.answer
+    orders = [_order(candidate) for candidate in case.findings.orders]
     return {
         "request": document_of(case.history),
         "list": {
             "problem": None if isinstance(answer, Listed | OrdersListed) else unread(answer),
             "candidates": [_candidate(candidate) for candidate in case.findings.candidates],
-            "orders": [_order(candidate) for candidate in case.findings.orders],
+            **({"orders": orders} if orders else {}),
         },
     }
 

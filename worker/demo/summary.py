@@ -42,7 +42,7 @@ def summary(verdict: Verdict) -> Table:
         "At the provider",
         f"{counted.withdrawals} withdrawals in its record, {verdict.replays} calls were repeats",
     )
-    rows.add_row("", _counts(counted.effects))
+    rows.add_row("", _effects(counted.effects))
     rows.add_row("Webhooks", _counts(counted.webhooks))
     rows.add_row("Events", _counts(counted.events))
     rows.add_row("Dead letters", _counts(counted.dead_letters))
@@ -75,6 +75,14 @@ def _counts(counts: Mapping[str, int]) -> str:
     by_frequency = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     kinds = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in by_frequency)
     return f"{sum(counts.values())}: {kinds}"
+
+
+def _effects(counts: Mapping[str, int]) -> str:
+    """Write what else there is in the provider's record: `2 orders, 3 fills, 1 cancel`."""
+    kinds = (
+        f"{count} {kind.replace('_', ' ')}{'s' * (count > 1)}" for kind, count in counts.items()
+    )
+    return ", ".join(kinds)
 
 
 def _judgement(verdict: Verdict, promise: Promise) -> Text:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, assert_never
 
 from worker.core.answers import Attempt
 from worker.core.decide import (
@@ -55,6 +55,10 @@ _LEFT_ALONE: Final = timedelta(minutes=1)
 _BESIDE_AHEAD: Final = timedelta(minutes=10)
 #: So many withdrawals are looked at together at the most.
 _BESIDE_MAX: Final = 200
+
+
+#: Steps for which nobody has to be asked.
+_Alone: TypeAlias = Literal[Step.EXPIRE, Step.WAIT, Step.ABANDON, Step.ANSWER, Step.REST]
 
 
 class Purse(Protocol):
@@ -275,7 +279,7 @@ class Follow:
             case step:
                 await self._commit(held, self._decision(step, withdrawal))
 
-    def _decision(self, step: Step, withdrawal: Withdrawal) -> Decision:
+    def _decision(self, step: _Alone, withdrawal: Withdrawal) -> Decision:
         """Say what follows where nobody has to be asked."""
         now = self._now()
         match step:
@@ -287,8 +291,10 @@ class Follow:
                 return abandon(withdrawal, now=now)
             case Step.ANSWER:
                 return answer_cancellation(withdrawal, now=now)
-            case _:
+            case Step.REST:
                 return Decision(replace(withdrawal, due_at=None))
+            case _:  # pragma: no cover
+                assert_never(step)
 
     async def _create(self, held: Held) -> None:
         if await self._has_to_wait(held):
