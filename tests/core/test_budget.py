@@ -86,7 +86,7 @@ def test_whoever_asks_when_no_second_has_too_many(
     gap, budget, now, given_away = gap_of(rate), Budget(), NOW, [0]
     for passed, wanted, others, lead, pause in questions:
         now += passed
-        wish = Wish(wanted, lead=lead, pause=pause)
+        wish = Wish(wanted, lead=lead, ahead=SECOND // 50, pause=pause)
         first, count, budget = allot(budget, wish, others, gap=gap, now=now)
         mine = [first + number * gap for number in range(count)]
         given_away += mine
@@ -180,19 +180,24 @@ def test_a_turn_that_nobody_waits_for_is_not_saved_up() -> None:
     assert 0 == budget.passed
 
 
-def test_at_a_high_rate_one_question_serves_the_next_moments_too() -> None:
+def test_where_there_are_plenty_one_question_serves_the_next_moments_too() -> None:
     """
-    Only while nobody else waits, and while nothing is given away ahead.
+    As far ahead as is wished, whether anybody waits or not; but only while nobody else does.
     """
-    gap = gap_of(10_000)
+    ahead, gap = SECOND // 20, gap_of(10_000)
 
-    def count(budget: Budget, others: Calls) -> int:
-        return allot(budget, Wish((0, 1, 0)), others, gap=gap, now=NOW)[1]
+    def count(
+        wanted: Calls, *, budget: Budget = Budget(), others: Calls = NONE, gap: int = gap
+    ) -> int:
+        return allot(budget, Wish(wanted, ahead=ahead), others, gap=gap, now=NOW)[1]
 
-    assert SECOND // 50 // gap == count(Budget(), NONE)
-    assert 1 == count(Budget(), (0, 0, 1))
-    assert 1 == count(Budget(NOW + 1), NONE)
-    assert 1 == len(slots(Budget(), Wish((0, 1, 0))))
+    assert ahead // gap == count((0, 1, 0)) == count(NONE)
+    assert ahead // gap // 2 == count(NONE, budget=Budget(NOW + ahead // 2))
+    assert 1 == count((0, 1, 0), budget=Budget(NOW + ahead))
+    assert 0 == count(NONE, budget=Budget(NOW + ahead))
+    assert 0 == count(NONE, budget=Budget(paused_until=NOW + SECOND))
+    assert 1 == count((0, 1, 0), others=(0, 0, 1))
+    assert 1 == count((0, 1, 0), gap=GAP)
 
 
 def test_a_pause_moves_all_slots_behind_it() -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tests.crashes.world import World
     from worker.core.sale import OrderReport
     from worker.demo.audit import Heard
-    from worker.flows.ports import BooksDifference
 
 #: What the audit must not hold against a request that was left to a person.
 _LEFT_OPEN: Final = frozenset({Breach.LOST, Breach.UNTOLD})
@@ -79,7 +78,7 @@ async def broken(world: World, *, may_end: frozenset[Status]) -> list[str]:
         *_answered_otherwise(world, left),
         *_sold_otherwise(world, found, left),
         *[str(finding) async for finding in _ledger_and_events(world, found)],
-        *[f"the books do not balance: {each}" for each in await _differences(world)],
+        *[f"the books do not balance: {each}" for each in await world.differences()],
     ]
 
 
@@ -167,13 +166,6 @@ def _sold_otherwise(world: World, found: Seen, left: frozenset[str]) -> Iterator
 
 def _orders(world: World) -> list[OrderReport]:
     return list(world.bank.market.book.values())
-
-
-async def _differences(world: World) -> list[BooksDifference]:
-    # The story is over: what is planned for later strikes nobody any more.
-    world.points.plan.clear()
-    differences = await world.alive[0].ledger.books_differences()
-    return [each for each in differences if each.count or each.amount]
 
 
 async def _ledger_and_events(world: World, found: Seen) -> AsyncIterator[Finding]:

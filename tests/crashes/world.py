@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tests.crashes.loop import SimulatedLoop
     from worker.core.decide import Permit
     from worker.core.selling import SalePermit
+    from worker.flows.ports import BooksDifference
 
 #: How long what a blow brings about lasts.
 _PAUSE_SECONDS: Final = 60.0
@@ -234,6 +235,13 @@ class World:
         """Return what the ledger's database holds, as committed."""
         with self.loop.waiting_abroad():
             return await second.read(self.url, query)
+
+    async def differences(self) -> list[BooksDifference]:
+        """Return by how much the books do not balance, now that nothing strikes any more."""
+        self.points.plan.clear()
+        self.mend()
+        found = await self.alive[0].ledger.books_differences()
+        return [each for each in found if each.count or each.amount]
 
     async def close(self) -> None:
         """End the world."""

@@ -57,9 +57,10 @@ _ROOM: Final[Mapping[Rank, int]] = {
     Rank.SUBMISSION: 20 * _MILLISECOND,
     Rank.LOOK: 60 * _MILLISECOND,
 }
-#: Who asks while nobody else waits gets the slots of this time, needed or not: at a high rate one
-#: question then serves the calls of the next moments too.
-_SPARE: Final = 20 * _MILLISECOND
+#: At a rate at which slots lie closer than this there are more than anybody needs. While nobody
+#: else waits, who asks then gets those of the next moments too: one question serves many calls, and
+#: none of them waits for an answer.
+_PLENTY: Final = _MILLISECOND
 #: How long a ledger may take to answer, and how long a pause may be. A budget that reaches further
 #: into the future was written before its clock was put back.
 LEAD_MAX: Final = 5 * _SECOND
@@ -83,13 +84,15 @@ class Budget:
 class Wish:
     """What one who shares a budget wants of it: slots for its waiting calls.
 
-    `lead` is how long the answers took lately: no slot before that is of use. `pause` is for how
-    long the provider has asked everybody to keep away, where that was not told before. Both in
+    `lead` is how long the answers took lately: no slot before that is of use. For so long `ahead`
+    slots are welcome too for which no call waits yet, where there are plenty. `pause` is for how
+    long the provider has asked everybody to keep away, where that was not told before. All in
     microseconds.
     """
 
     wanted: Calls
     lead: int = 0
+    ahead: int = 0
     pause: int = 0
 
 
@@ -130,18 +133,20 @@ def allot(
     if wish.pause:
         paused_until = max(paused_until, now + min(wish.pause, _PAUSE_MAX))
     first = max(next_at, paused_until, soonest)
-    given = _given(first - soonest, _sum(wish.wanted, others), gap=gap, passed=budget.passed)
+    waiting = _sum(wish.wanted, others)
+    given = _given(first - soonest, waiting, gap=gap, passed=budget.passed)
     mine = [
         -(-part * own // (own + other)) if part else 0
         for part, own, other in zip(given, wish.wanted, others, strict=True)
     ]
     count = sum(mine)
+    if gap <= _PLENTY and others == NONE:
+        ahead = soonest + min(wish.ahead, _FAIR_HORIZON) - first
+        count = max(count, ahead // gap)
     if not count:
         return first, 0, Budget(next_at, paused_until, budget.passed)
-    if first == soonest and others == NONE:
-        count = max(count, _SPARE // gap)
-    is_fair = bool(mine[_lowest(_sum(wish.wanted, others))])
-    passed = 0 if is_fair else budget.passed + count
+    nobody_is_passed = waiting == NONE or mine[_lowest(waiting)]
+    passed = 0 if nobody_is_passed else budget.passed + count
     return first, count, Budget(first + count * gap, paused_until, passed)
 
 

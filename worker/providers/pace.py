@@ -55,6 +55,10 @@ _DOUBT_MAX: Final = 20_000
 _VAGUE_MAX: Final = 2
 #: The quickest of so many answers tells how long answers take: one late one says nothing.
 _ANSWERS: Final = 3
+#: Slots are welcome for so long after the next answer but one (microseconds), where there are
+#: plenty; and asked for so long (seconds) before those that were given come to their end.
+_AHEAD: Final = 50_000
+_EARLY: Final = 0.02
 
 #: Which calls go first. What is not named here goes with the looks.
 RANKS: Final[Mapping[str, Rank]] = {
@@ -107,6 +111,9 @@ class Pace:
         # When to ask again for what the last answer left waiting, and the highest rank of that.
         self._ask_at = 0.0
         self._left = Rank.URGENT
+        # Whether there are plenty, and whether any slot was used since the last question.
+        self._plenty = False
+        self._used = False
         self._away_since: float | None = None
         self._ages: deque[int] = deque(maxlen=_ANSWERS)
         self._vague = 0
@@ -161,9 +168,10 @@ class Pace:
             self._slots.popleft()
         while self._slots and self._slots[0] <= now and self._queue.answer(self._slots[0]):
             self._slots.popleft()
+            self._used = True
         wanted = beyond(self._queue.calls, len(self._slots))
         at = [self._slots[0]] if self._slots and self._queue.calls != NONE else []
-        if self._asking is None and (wanted != NONE or self._untold_until):
+        if self._asking is None and (wanted != NONE or self._untold_until or self._runs_out(now)):
             if now >= self._ask_at or _highest(wanted) < self._left:
                 self._asking = loop.create_task(self._ask(loop))
             else:
@@ -176,7 +184,9 @@ class Pace:
         asked_at, untold_until = loop.time(), self._untold_until
         pause = max(0, round((untold_until - asked_at) * 1e6))
         wanted = beyond(self._queue.calls, len(self._slots))
-        wish = Wish(wanted, lead=self._lead(), pause=pause)
+        age, self._used = self._age(), False
+        lead = min(age, LEAD_MAX) if age > LATENESS / 2 * 1e6 else 0
+        wish = Wish(wanted, lead=lead, ahead=_AHEAD + 2 * age, pause=pause)
         try:
             async with asyncio.timeout(WAIT_LIMIT.total_seconds()):
                 reserved = await self._reserve(wish)
@@ -212,6 +222,7 @@ class Pace:
         self._vague = 0
         last = reserved.first + reserved.count * reserved.gap
         self._slots.extend(map(local, range(reserved.first, last, reserved.gap)))
+        self._plenty = reserved.count > sum(wish.wanted)
         left = beyond(wish.wanted, reserved.count)
         if left != NONE:
             self._left = _highest(left)
@@ -235,10 +246,15 @@ class Pace:
         if (rest := self._rest(loop.time())) > WAIT_LIMIT:
             self._queue.put_off(rest)
 
-    def _lead(self) -> int:
-        """Return how long answers take, where it is too long for a slot that is due now."""
-        age = min(self._ages) if len(self._ages) == _ANSWERS else 0
-        return min(age, LEAD_MAX) if age > LATENESS / 2 * 1e6 else 0
+    def _runs_out(self, now: float) -> bool:
+        """Tell whether what is left of plenty is over soon, and calls come that will miss it."""
+        if not (self._plenty and self._used and self._slots):
+            return False
+        return self._slots[-1] < now + self._age() / 1e6 + _EARLY
+
+    def _age(self) -> int:
+        """Return how long answers take, in microseconds."""
+        return min(self._ages) if len(self._ages) == _ANSWERS else 0
 
     def _wake_at(self, at: float, loop: asyncio.AbstractEventLoop) -> None:
         if self._alarm is not None:
