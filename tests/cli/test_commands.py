@@ -12,6 +12,7 @@ import aio_pika
 import pytest
 
 from tests.cli.running import Commands
+from tests.ledger import second
 from worker.demo.rabbitmq_node import free_ports
 from worker.rabbitmq import topology
 
@@ -160,6 +161,26 @@ def test_check_finds_nothing_wrong(declared: Commands, simulator_url: str) -> No
     assert ["ok   settings", "ok   broker", "ok   ledger", "ok   bluum"] == [
         line.partition(":")[0] for line in result.stdout.splitlines()
     ]
+
+
+def test_the_call_of_a_check_counts_in_the_budget_of_the_workers(
+    declared: Commands, simulator_url: str
+) -> None:
+    """
+    It takes a slot of the key's one budget in the ledger, whose name does not hold the key.
+    """
+    declared("migrate")
+    budgets = "SELECT name, next_at > 0 FROM budgets"
+    before = asyncio.run(second.read(declared.environment["WORKER_LEDGER__URL"], budgets))
+    for _ in range(2):
+        declared("check", WORKER_BLUUM__BASE_URL=simulator_url)
+    after = asyncio.run(second.read(declared.environment["WORKER_LEDGER__URL"], budgets))
+
+    assert [] == before
+    [(name, is_used)] = after
+    assert is_used
+    assert name.startswith("bluum-")
+    assert "simulator-key" not in name
 
 
 def test_check_names_what_is_wrong_and_how_to_mend_it(

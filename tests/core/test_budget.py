@@ -31,6 +31,7 @@ SECOND = 1_000_000
 NOW = 1_780_000_000 * SECOND
 RATE = 25
 GAP = gap_of(RATE)
+FRESH = Budget()
 LOOKS: Calls = (0, 0, 100_000)
 SUBMISSIONS: Calls = (0, 1000, 0)
 
@@ -187,7 +188,7 @@ def test_where_there_are_plenty_one_question_serves_the_next_moments_too() -> No
     ahead, gap = SECOND // 20, gap_of(10_000)
 
     def count(
-        wanted: Calls, *, budget: Budget = Budget(), others: Calls = NONE, gap: int = gap
+        wanted: Calls, *, budget: Budget = FRESH, others: Calls = NONE, gap: int = gap
     ) -> int:
         return allot(budget, Wish(wanted, ahead=ahead), others, gap=gap, now=NOW)[1]
 

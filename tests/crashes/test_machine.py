@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tests.crashes.bank import AFTERLIFE, Manner
+from tests.crashes.bank import AFTERLIFE, CUT_SHORT, FILLED, Manner
 from tests.crashes.loop import SimulatedLoop
 from tests.crashes.points import Blow
 from tests.crashes.replica import Replica
@@ -54,6 +54,8 @@ _MANNERS: Final = st.lists(
     max_size=4,
 )
 _IDS: Final = st.sampled_from(["req-1", "req-1", "req-2"])
+_ORDERS: Final = ({"symbol": "AAPL", "quantity": "3"},)
+_LEFT: Final = st.sampled_from([None, None, timedelta(seconds=10), 30 * _HOUR])
 _AT_MOST: Final = 3
 
 
@@ -77,28 +79,63 @@ class Crashes(RuleBasedStateMachine):
         self.stack.callback(lambda: self.run(self.place.__aexit__(None, None, None)))
         self.may_conflict = False
 
-    @initialize(manners=_MANNERS, lags=st.booleans())
-    def begin(self, manners: list[Manner], *, lags: bool) -> None:
+    @initialize(
+        manners=_MANNERS, lags=st.booleans(), is_cut_short=st.booleans(), sells=st.booleans()
+    )
+    def begin(
+        self, manners: list[Manner], *, lags: bool, is_cut_short: bool, sells: bool
+    ) -> None:
         """The provider has its habits, and the first request comes in."""
         self.world.bank.lag = PATIENCE.settling if lags else timedelta(0)
+        self.world.bank.course = CUT_SHORT if is_cut_short else FILLED
         self.behave(manners)
-        self.ask("req-1", "500.00", None)
+        self.ask("req-1", "500.00", None, None, sells=sells)
 
     @rule(
         message_id=_IDS,
         amount=st.sampled_from(["500.00"] * 3 + ["600.00", "-1"]),
-        left=st.sampled_from([None, None, timedelta(seconds=10), 30 * _HOUR]),
+        left=_LEFT,
+        waits=_LEFT,
+        sells=st.booleans(),
     )
-    def ask(self, message_id: str, amount: str, left: timedelta | None) -> None:
+    def ask(
+        self,
+        message_id: str,
+        amount: str,
+        left: timedelta | None,
+        waits: timedelta | None,
+        *,
+        sells: bool,
+    ) -> None:
         """A request comes in; or it comes again, or another one under its id."""
-        deadline = None if left is None else moment(self.world.database_now() + left)
-        self.run(self._now(lambda: self.world.ask(message_id, amount=amount, not_after=deadline)))
+        changes = {
+            "amount": amount,
+            "not_after": self._in(left),
+            "wait_for_funds_until": self._in(waits),
+            "sell": _ORDERS if sells else None,
+        }
+        self.run(self._now(lambda: self.world.ask(message_id, **changes)))
+
+    @rule(number=st.integers(1, 3), of=_IDS)
+    def cancel(self, number: int, of: str) -> None:
+        """A request is to be cancelled: one that is there, or that will come, or never comes."""
+        self.run(self._now(lambda: self.world.cancel(f"cancel-{number}-of-{of}", of)))
+
+    @precondition(lambda self: self.world.bank.paid)
+    @rule(reverses=st.booleans())
+    def notify(self, *, reverses: bool) -> None:
+        """The provider tells of what it paid; perhaps it has taken it back."""
+        if reverses:
+            self.world.bank.reverse()
+        self.run(self._now(lambda: self.world.notify(self.world.bank.paid[-1].withdrawal_id)))
 
     @rule(manners=_MANNERS)
     def behave(self, manners: list[Manner]) -> None:
         """The provider takes the next calls in other manners."""
         self.may_conflict |= Manner.CONFLICTS in manners
         self.world.bank.manners.extend(manners)
+        self.world.bank.order_manners.extend(manners)
+        self.world.bank.cancel_manners.extend(manners)
 
     @rule(times=st.integers(1, 3))
     def keep_quiet(self, times: int) -> None:
@@ -160,17 +197,25 @@ class Crashes(RuleBasedStateMachine):
     async def _end_well(self) -> None:
         world = self.world
         world.points.plan.clear()
-        world.bank.manners.clear()
+        for manners in (
+            world.bank.manners,
+            world.bank.order_manners,
+            world.bank.cancel_manners,
+        ):
+            manners.clear()
         world.bank.quiet = 0
         world.mend()
         self._wake()
         await world.to_the_end()
-        ends = {Status.COMPLETED, Status.REJECTED}
+        ends = {Status.COMPLETED, Status.REJECTED, Status.CANCELLED, Status.FAILED}
         if self.may_conflict:
             # "I know this key" about a payout that is in no list: only a person can tell.
             ends.add(Status.UNRESOLVED)
 
         assert [] == await broken(world, may_end=frozenset(ends))
+
+    def _in(self, span: timedelta | None) -> str | None:
+        return None if span is None else moment(self.world.database_now() + span)
 
     def _wake(self) -> None:
         for replica in self.world.alive:

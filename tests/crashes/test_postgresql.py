@@ -24,7 +24,13 @@ _STRIDE: Final = 4
 _STORIES: Final = [
     story
     for story in STORIES
-    if story.name in {"paid in silence then refused", "duplicate in flight", "key expired and paid"}
+    if story.name
+    in {
+        "paid in silence then refused",
+        "duplicate in flight",
+        "key expired and paid",
+        "cancelled when paid unheard",
+    }
 ]
 
 

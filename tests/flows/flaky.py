@@ -132,6 +132,10 @@ class FlakyLedger:
             await self.meeting.wait()
         return owned
 
+    async def crowd(self, provider: str, party_id: str, *, since: datetime, limit: int) -> int:
+        """Count the requests of a party."""
+        return await self._ledger.crowd(provider, party_id, since=since, limit=limit)
+
     async def orders_of_others(
         self, provider: str, order_ids: Collection[str], *, row: int
     ) -> frozenset[str]:

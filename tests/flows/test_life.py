@@ -263,6 +263,23 @@ async def test_many_of_one_party_are_looked_at_with_one_call(house: House) -> No
         assert Status.COMPLETED is await house.status(f"req-{number}")
 
 
+async def test_a_list_that_is_too_long_is_not_read(house: House) -> None:
+    """
+    For two that are due it would take more pages than looks.
+    """
+    for number in range(200):
+        await house.deliver(f"req-{number}", party="inv_1")
+        house.bank.paid[number].status = Status.COMPLETED
+    house.clock.at += PATIENCE.looks.cap
+    await house.step_together()
+    for number in range(2):
+        await house.deliver(f"late-{number}", party="inv_1")
+    house.clock.at += PATIENCE.looks.cap
+    await house.step_together()
+
+    assert (1, ["wd_201", "wd_202"]) == (len(house.bank.listings), sorted(house.bank.looked))
+
+
 async def test_a_list_that_cannot_be_read_tells_nothing(house: House) -> None:
     """
     All of the group are due again later, by the same growing schedule.

@@ -319,24 +319,67 @@ def test_who_gives_up_takes_nobodys_turn() -> None:
 
 def test_who_has_given_up_is_passed_over() -> None:
     """
-    Its turn comes before it could withdraw its question: it is not given, and nobody waits for it.
+    Its turn comes before it could withdraw its question: it goes to the next one in that moment.
     """
 
     async def story() -> list[tuple[float, str]]:
         departures = Departures(1)
         await departures.call("create", "first")
-        given_up = departures.ask("cancel", "given up")
-        await asyncio.sleep(1)
-        given_up.cancel()
-        virtual_time.stall(1)
-        await departures.call("create", "last")
+        given_up = departures.ask("create", "given up")
+        last = departures.ask("create", "last")
+
+        def give_up() -> None:
+            given_up.cancel()
+            virtual_time.stall(0.001)
+
+        # Too short before for the clock: in the same round as the turn comes.
+        asyncio.get_running_loop().call_at(1 + MARGIN - 1e-10, give_up)
+        await last
         return departures.left
 
-    # The slot that passed meanwhile is lost.
     times, names = zip(*virtual_time.run(story()), strict=True)
 
     assert ("first", "last") == names
-    assert (0, 2 * (1 + MARGIN)) == pytest.approx(times)
+    assert (0, 1 + MARGIN + 0.001) == pytest.approx(times)
+
+
+def test_who_has_given_up_is_told_of_no_pause() -> None:
+    """
+    A long pause begins before it could withdraw its question: it has gone, the others are told.
+    """
+
+    async def story() -> list[timedelta | BaseException | None]:
+        departures = Departures(1)
+        await departures.call("create", "first")
+        calls = [departures.ask("create", name) for name in ("given up", "told")]
+        await asyncio.sleep(0)
+        calls[0].cancel()
+        departures.pace.pause(60 * SECOND)
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    given_up, told = virtual_time.run(story())
+
+    assert isinstance(given_up, asyncio.CancelledError)
+    assert 60 * SECOND == told
+
+
+def test_a_slot_is_lost_when_the_loop_stands_still_after_it_was_given() -> None:
+    """
+    The call goes to the head of the queue again, and leaves at the next one.
+    """
+
+    async def story() -> list[tuple[float, str]]:
+        departures = Departures(1)
+        first, last = (departures.ask("create", name) for name in ("first", "last"))
+        # Right after the turn was given, before the call could go on.
+        asyncio.get_running_loop().call_at(1e-10, virtual_time.stall, 0.5)
+        await asyncio.gather(first, last)
+        return departures.left
+
+    times, names = zip(*virtual_time.run(story()), strict=True)
+
+    assert ("first", "last") == names
+    assert min(b - a for a, b in pairwise(times)) >= 1
 
 
 def test_who_gives_up_at_its_very_turn_passes_it_on() -> None:

@@ -350,6 +350,29 @@ def test_one_question_serves_all_that_wait_and_none_is_asked_for_nobody() -> Non
     assert more <= 10 * RATE
 
 
+def test_where_there_are_plenty_calls_do_not_wait_for_answers() -> None:
+    """
+    Slots are asked for ahead while calls come, and no more once they end.
+    """
+
+    async def story() -> tuple[float, int, int]:
+        keeper = Keeper(10_000, latency=lambda: 0.01)
+        (replica,) = keeper.replicas(1)
+        for _ in range(100):
+            await asyncio.gather(*(replica.call(operation) for operation in OPERATIONS))
+            await asyncio.sleep(0.01)
+        asked = keeper.questions
+        await asyncio.sleep(3600)
+        # But for the first ones, of which nobody knew.
+        return max(seconds for _, seconds in keeper.waits[3:]), asked, keeper.questions
+
+    wait, asked, in_the_end = virtual_time.run(story())
+
+    assert 0 == wait
+    assert asked <= 30
+    assert in_the_end <= asked + 1
+
+
 def test_who_gives_up_while_the_answer_is_on_its_way_gives_its_slot_to_the_next() -> None:
     """
     Nobody leaves twice, and nothing is asked for anew.

@@ -4,22 +4,36 @@ A look moves what the provider's own word moves; everything else only makes it d
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime, time
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.core.answers import Answer, Denied, ListAnswer, Listed, Reported
 from worker.core.decide import decide_look
 from worker.core.lookup import days_to_read
 from worker.flows.commit import commit
+from worker.flows.ports import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import date
 
     from worker.core.decide import Held
     from worker.core.schedule import Outlook, Patience
-    from worker.core.withdrawal import Withdrawal
-    from worker.flows.ports import Announcer, Now, Observer, Recorder
+    from worker.core.withdrawal import Order, Withdrawal
+    from worker.flows.ports import Announcer, Now, Observer
+
+#: A page of a provider's list shows about so many: reading it costs a call for each of them.
+_PAGE: Final = 100
+
+
+class CrowdLedger(Recorder, Protocol):
+    """Knows how many withdrawals a party has."""
+
+    async def crowd(self, provider: str, party_id: str, *, since: datetime, limit: int) -> int:
+        """Count the requests of a party since then, up to `limit`."""
+        ...
 
 
 class Looker(Protocol):
@@ -44,7 +58,7 @@ class Looking:
         self,
         *,
         providers: Mapping[str, Looker],
-        ledger: Recorder,
+        ledger: CrowdLedger,
         announcer: Announcer,
         observer: Observer,
         now: Now,
@@ -54,6 +68,7 @@ class Looking:
         outlook: Callable[[Withdrawal], Outlook | None] = lambda _withdrawal: None,
     ) -> None:
         self._providers = providers
+        self._ledger = ledger
         self._commit = partial(commit, ledger=ledger, observer=observer, announcer=announcer)
         self._observer = observer
         self._now = now
@@ -72,22 +87,36 @@ class Looking:
     async def run_together(self, group: Sequence[Held]) -> None:
         """Look at several withdrawals of one party by one read of its list.
 
-        One that the list does not show (it may lag behind) is looked at by itself.
+        One that the list does not show (it may lag behind) is looked at by itself; so are all,
+        where the list is so long that reading it takes more calls.
         """
         order = group[0].withdrawal.order
         window, now = self._patience.window, self._now()
         days = [days_to_read(held.withdrawal, now=now, window=window) for held in group]
+        since, until = min(first for first, _ in days), max(last for _, last in days)
+        if await self._is_too_long(order, since, len(group)):
+            await _all(self.run(held) for held in group)
+            return
         answer = await self._providers[order.provider or ""].survey(
-            order.party_id or "", min(since for since, _ in days), max(until for _, until in days)
+            order.party_id or "", since, until
         )
         if not isinstance(answer, Listed):
-            for held in group:
-                await self._decide(held, answer)
+            await _all(self._decide(held, answer) for held in group)
             return
         listed = {entry.reported.withdrawal_id: entry.reported for entry in answer.entries}
-        for held in group:
-            reported = listed.get(held.withdrawal.withdrawal_id or "")
-            await (self.run(held) if reported is None else self._decide(held, reported))
+        seen = [(held, listed.get(held.withdrawal.withdrawal_id or "")) for held in group]
+        await _all(
+            self.run(held) if reported is None else self._decide(held, reported)
+            for held, reported in seen
+        )
+
+    async def _is_too_long(self, order: Order, since: date, looks: int) -> bool:
+        limit = looks * _PAGE
+        begins_at = datetime.combine(since, time.min, UTC)
+        crowd = await self._ledger.crowd(
+            order.provider or "", order.party_id or "", since=begins_at, limit=limit
+        )
+        return crowd >= limit
 
     async def _decide(self, held: Held, answer: Answer) -> None:
         provider = held.withdrawal.order.provider or ""
@@ -104,3 +133,11 @@ class Looking:
             outlook=self._outlook(held.withdrawal),
         )
         await self._commit(held, decision)
+
+
+async def _all(works: Iterable[Awaitable[None]]) -> None:
+    """Do everything, also where something fails; then raise the first failure."""
+    done = await asyncio.gather(*works, return_exceptions=True)
+    for failed in done:
+        if failed is not None:
+            raise failed

@@ -194,6 +194,22 @@ def owned_by_others(
     return frozenset(connection.scalars(statement))
 
 
+def crowd(
+    connection: Connection, provider: str, party_id: str, *, since: datetime, limit: int
+) -> int:
+    """Count the requests of a party since then, up to `limit`."""
+    some = (
+        select(withdrawals.c.id)
+        .where(
+            withdrawals.c.provider == provider,
+            withdrawals.c.party_id == party_id,
+            withdrawals.c.taken_at >= rows.micros(since),
+        )
+        .limit(limit)
+    )
+    return connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()
+
+
 def wanted(connection: Connection, which: Wanted, *, limit: int) -> list[Withdrawal]:
     """Return up to `limit` withdrawals, the oldest first.
 

@@ -367,6 +367,14 @@ class Ledger:
             lambda connection: sales.owned_by_others(connection, provider, order_ids, row=row)
         )
 
+    async def crowd(self, provider: str, party_id: str, *, since: datetime, limit: int) -> int:
+        """Count the requests of a party since then, up to `limit`."""
+        return await self._read(
+            lambda connection: queries.crowd(
+                connection, provider, party_id, since=since, limit=limit
+            )
+        )
+
     async def history(self, message_id: str) -> History | None:
         """Return all that is known of one request, or None when it is not known."""
         return await self._read(lambda connection: queries.history(connection, message_id))

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     #: A waiting call. Its result is the slot at which it may leave, or how long it is put off.
     Turn: TypeAlias = asyncio.Future[float | timedelta]
+    #: Where a call stands: the number of those that asked before it, and when it asked.
+    _Place: TypeAlias = tuple[int, float]
 
 _log = logging.getLogger(__name__)
 
@@ -127,18 +129,7 @@ class Pace:
         if (rest := self._rest(asked_at)) > WAIT_LIMIT:
             return rest
         rank = RANKS.get(operation, Rank.LOOK)
-        turn: Turn = loop.create_future()
-        self._queue.put(turn, rank, asked_at)
-        self._serve(loop)
-        try:
-            answer = await turn
-        except asyncio.CancelledError:
-            self._queue.give_up(turn, rank)
-            if not turn.cancelled() and isinstance(slot := turn.result(), float):
-                # Its turn came in the very moment in which it was given up: it is the next one's.
-                self._slots.appendleft(slot)
-                self._serve(loop)
-            raise
+        answer = await self._turn(rank, self._queue.place(asked_at), loop)
         if isinstance(answer, timedelta):
             return answer
         self._waited(operation, loop.time() - asked_at)
@@ -160,6 +151,27 @@ class Pace:
         for running in (self._alarm, self._asking):
             if running is not None:
                 running.cancel()
+
+    async def _turn(
+        self, rank: Rank, place: _Place, loop: asyncio.AbstractEventLoop
+    ) -> float | timedelta:
+        """Wait for a slot, and return it in time; or return how long the call is put off."""
+        while True:
+            turn: Turn = loop.create_future()
+            self._queue.put(turn, rank, place)
+            self._serve(loop)
+            try:
+                answer = await turn
+            except asyncio.CancelledError:
+                self._queue.give_up(turn, rank)
+                if not turn.cancelled() and isinstance(slot := turn.result(), float):
+                    # Its turn came in the moment in which it was given up: it is the next one's.
+                    self._slots.appendleft(slot)
+                    self._serve(loop)
+                raise
+            # If the loop stood still after it was given, a slot is lost like any other.
+            if isinstance(answer, timedelta) or loop.time() <= answer + LATENESS:
+                return answer
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let out whose turn it is by now, ask for more slots, and come back at the next one."""
@@ -270,9 +282,7 @@ class _Queue:
 
     def __init__(self) -> None:
         # Of each rank, oldest first, each with its number and when it asked.
-        self._waiting: tuple[OrderedDict[Turn, tuple[int, float]], ...] = tuple(
-            OrderedDict() for _ in Rank
-        )
+        self._waiting: tuple[OrderedDict[Turn, _Place], ...] = tuple(OrderedDict() for _ in Rank)
         self._numbers = count()
         self._turns = 0
 
@@ -282,9 +292,17 @@ class _Queue:
         urgent, submissions, looks = map(len, self._waiting)
         return urgent, submissions, looks
 
-    def put(self, turn: Turn, rank: Rank, asked_at: float) -> None:
-        """Let a call wait."""
-        self._waiting[rank][turn] = next(self._numbers), asked_at
+    def place(self, asked_at: float) -> _Place:
+        """Return the place of a call that has asked just now: behind all others."""
+        return next(self._numbers), asked_at
+
+    def put(self, turn: Turn, rank: Rank, place: _Place) -> None:
+        """Let a call wait at its place; only one that had a slot already stands before others."""
+        others = self._waiting[rank]
+        is_first = bool(others) and place < next(iter(others.values()))
+        others[turn] = place
+        if is_first:
+            others.move_to_end(turn, last=False)
 
     def give_up(self, turn: Turn, rank: Rank) -> None:
         """Forget a call, unless it was answered already."""
@@ -308,7 +326,7 @@ class _Queue:
                 if not turn.done():
                     turn.set_result(wait)
 
-    def _next(self) -> OrderedDict[Turn, tuple[int, float]]:
+    def _next(self) -> OrderedDict[Turn, _Place]:
         """Return the rank whose oldest call goes next."""
         self._turns += 1
         waiting = [others for others in self._waiting if others]
