@@ -82,9 +82,7 @@ class Crashes(RuleBasedStateMachine):
     @initialize(
         manners=_MANNERS, lags=st.booleans(), is_cut_short=st.booleans(), sells=st.booleans()
     )
-    def begin(
-        self, manners: list[Manner], *, lags: bool, is_cut_short: bool, sells: bool
-    ) -> None:
+    def begin(self, manners: list[Manner], *, lags: bool, is_cut_short: bool, sells: bool) -> None:
         """The provider has its habits, and the first request comes in."""
         self.world.bank.lag = PATIENCE.settling if lags else timedelta(0)
         self.world.bank.course = CUT_SHORT if is_cut_short else FILLED

@@ -54,7 +54,7 @@ MUTATIONS: Final = (
         (
             Patch(
                 "worker/core/decide.py",
-                "    begun = replace(_intended(withdrawal, now=now), due_at=now)\n",
+                "    begun = replace(_intended(withdrawal), first_attempt_at=now, due_at=now)\n",
                 "    begun = replace(withdrawal, due_at=now)\n",
             ),
             Patch(
@@ -62,7 +62,8 @@ MUTATIONS: Final = (
                 "            await self._submission.run(held, doubt_before=False)\n",
                 "            from dataclasses import replace\n"
                 "            from worker.core.decide import intend\n"
-                "            intent = intend(held.withdrawal, now=self._now(), patience=self._patience)\n"
+                "            patience = self._submission._patience\n"
+                "            intent = intend(held.withdrawal, now=self._now(), patience=patience)\n"
                 "            intended = replace(held, withdrawal=intent.withdrawal)\n"
                 "            await self._submission.run(intended, doubt_before=False)\n",
             ),

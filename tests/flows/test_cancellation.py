@@ -144,6 +144,18 @@ async def test_a_cancellation_that_overtakes_its_request(house: House) -> None:
     assert {"early": 1} == house.cancels
 
 
+async def test_a_cancellation_of_an_invalid_request_is_answered(house: House) -> None:
+    """
+    Of such a request not even the provider is known, and nobody has to be asked.
+    """
+    await house.deliver(amount="-1")
+    await house.cancel()
+    await house.step()
+
+    assert ["rejected", "cancel_refused"] == await house.events()
+    assert (["cancel_refused"], 0) == (await outcomes(house), await house.step())
+
+
 async def test_a_repeated_message_has_one_effect(house: House) -> None:
     """
     Before the answer and after it: the provider is asked once, and one event answers.

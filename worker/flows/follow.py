@@ -57,6 +57,8 @@ _BESIDE_AHEAD: Final = timedelta(minutes=10)
 _BESIDE_MAX: Final = 200
 
 
+#: Steps for which the provider is asked.
+_ASKING: Final = frozenset({Step.CREATE, Step.LOOK, Step.LOOKUP, Step.CANCEL, Step.SELL})
 #: Steps for which nobody has to be asked.
 _Alone: TypeAlias = Literal[Step.EXPIRE, Step.WAIT, Step.ABANDON, Step.ANSWER, Step.REST]
 
@@ -257,7 +259,8 @@ class Follow:
     async def take_step(self, held: Held) -> None:
         """Carry out the one step that a held withdrawal is due for."""
         withdrawal = held.withdrawal
-        if withdrawal.order.provider not in self._providers:
+        step = next_step(withdrawal, now=self._now(), patience=self._patience)
+        if step in _ASKING and withdrawal.order.provider not in self._providers:
             _log.error("provider is not enabled", extra=_who(held))
             await self._leave_alone(held)
             return
@@ -265,7 +268,7 @@ class Follow:
             # Whoever changed it left the rest to us at once: a person who ruled, or a worker that
             # died. What has to be told of it has not been told either.
             self._announcer.told(held.row)
-        match next_step(withdrawal, now=self._now(), patience=self._patience):
+        match step:
             case Step.CREATE:
                 await self._create(held)
             case Step.LOOK:
@@ -276,7 +279,7 @@ class Follow:
                 await self._cancelling.run(held)
             case Step.SELL:
                 await self._selling.run(held)
-            case step:
+            case _:
                 await self._commit(held, self._decision(step, withdrawal))
 
     def _decision(self, step: _Alone, withdrawal: Withdrawal) -> Decision:
