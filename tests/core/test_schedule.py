@@ -14,7 +14,6 @@ from worker.core.schedule import (
     QUIET,
     Outlook,
     Schedule,
-    business_days_after,
     next_look,
     next_reversal_look,
 )
@@ -139,18 +138,6 @@ def test_the_first_looks_come_early_whatever_is_expected() -> None:
     )
 
     assert NOW + PATIENCE.looks.first_delay == first
-
-
-def test_business_days_skip_the_weekend() -> None:
-    """
-    Five of them after a Monday is the next Monday, one after a Friday or Saturday is Monday.
-    """
-    friday = NOW + timedelta(days=4)
-
-    assert NOW + timedelta(days=7) == business_days_after(NOW, 5)
-    assert friday + timedelta(days=3) == business_days_after(friday, 1)
-    assert friday + timedelta(days=3) == business_days_after(friday + timedelta(days=1), 1)
-    assert NOW == business_days_after(NOW, 0)
 
 
 def test_an_end_is_looked_at_daily_until_it_is_certain() -> None:

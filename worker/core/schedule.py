@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from worker.core.usual import after_business_time
+
 #: Before the time at which it usually ends, and while webhooks come in, a withdrawal is looked at
 #: so many times more rarely than the longest pause says.
 QUIET: Final = 8
 #: An ended withdrawal is looked at so often; only the bank could still take it back.
 _REVERSAL_LOOKS: Final = timedelta(days=1)
-_SATURDAY: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,20 +97,8 @@ def next_reversal_look(
     ended_at: datetime, *, now: datetime, patience: Patience, chance: float
 ) -> datetime | None:
     """Return when to look at an ended withdrawal again, None when that is over: about daily."""
-    over_at = business_days_after(ended_at, patience.reversal_days)
+    over_at = after_business_time(ended_at, timedelta(days=patience.reversal_days))
     if not patience.reversal_days or now >= over_at:
         return None
     spread = 1 + patience.looks.jitter * (2 * chance - 1)
     return min(now + _REVERSAL_LOOKS * spread, over_at)
-
-
-def business_days_after(at: datetime, days: int) -> datetime:
-    """Return the time of day of `at` so many business days (Monday to Friday) later.
-
-    Holidays are not known here.
-    """
-    for _ in range(days):
-        at += timedelta(days=1)
-        while at.weekday() >= _SATURDAY:
-            at += timedelta(days=1)
-    return at
