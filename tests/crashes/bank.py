@@ -75,8 +75,8 @@ class Bank(FakeProvider):
 
     `manners` are for create calls, `order_manners` for those to place an order, `cancel_manners`
     for those to cancel anything. `witness` and `order_witness` see each call for money before
-    anything comes of it. `lag` is how long the lists take to show what is new. `quiet` looks and
-    lists get no answer. An order gets on as `course` says.
+    anything comes of it, `happened` is called right after that. `lag` is how long the lists take to
+    show what is new. `quiet` looks and lists get no answer. An order gets on as `course` says.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Bank(FakeProvider):
         now: Callable[[], datetime],
         witness: Callable[[Permit], Awaitable[None]],
         order_witness: Callable[[SalePermit], Awaitable[None]],
+        happened: Callable[[], None],
     ) -> None:
         super().__init__(self._now)
         self.manners: deque[Manner] = deque()
@@ -95,6 +96,7 @@ class Bank(FakeProvider):
         self._true_now = now
         self._witness = witness
         self._order_witness = order_witness
+        self._happened = happened
         #: What is carried out later, and when; as of then.
         self._under_way: deque[tuple[datetime, Callable[[], object]]] = deque()
         self._as_of: datetime | None = None
@@ -107,7 +109,7 @@ class Bank(FakeProvider):
         if manner is Manner.PAYS_LATE:
             self._later(lambda: self._pay(permit))
         self.says.append(Saying(_WORDS.get(manner), pays=manner in _PAYING))
-        return await _after_a_while(await super().create(permit))
+        return await self._after_a_while(await super().create(permit))
 
     async def sell(self, permit: SalePermit) -> OrderAnswer:
         """Take a call to place an order in the next manner; no key is honoured."""
@@ -119,7 +121,7 @@ class Bank(FakeProvider):
         placed = self.market.execute(permit.body) if manner in _PAYING else None
         answer: OrderAnswer | None = _WORDS.get(manner, placed)
         assert answer is not None
-        return await _after_a_while(answer)
+        return await self._after_a_while(answer)
 
     async def cancel(self, party_id: str, withdrawal_id: str) -> Answer:
         """Cancel a payout in the next manner."""
@@ -128,7 +130,7 @@ class Bank(FakeProvider):
         done = await super().cancel(party_id, withdrawal_id) if manner in _PAYING else None
         answer: Answer | None = _WORDS.get(manner, done)
         assert answer is not None
-        return await _after_a_while(answer)
+        return await self._after_a_while(answer)
 
     async def cancel_order(self, party_id: str, order_id: str) -> OrderAnswer:
         """Cancel an order in the next manner."""
@@ -137,7 +139,7 @@ class Bank(FakeProvider):
         done = await super().cancel_order(party_id, order_id) if manner in _PAYING else None
         answer: OrderAnswer | None = _WORDS.get(manner, done)
         assert answer is not None
-        return await _after_a_while(answer)
+        return await self._after_a_while(answer)
 
     def reverse(self) -> None:
         """Take back what was paid out."""
@@ -157,6 +159,7 @@ class Bank(FakeProvider):
             self._as_of, arrive = self._under_way.popleft()
             arrive()
             self._as_of = None
+            self._happened()
 
     async def look(self, party_id: str, withdrawal_id: str) -> Answer:
         """Tell how far a payout has got."""
@@ -185,6 +188,13 @@ class Bank(FakeProvider):
             return Unclear("timeout")
         self._get_on()
         return await super().orders(party_id)
+
+    async def _after_a_while(self, answer: _A) -> _A:
+        """Let our side wait in vain for an answer that does not come."""
+        self._happened()
+        if isinstance(answer, Unclear):
+            await asyncio.sleep(TIMEOUT.total_seconds())
+        return answer
 
     def _keeps_quiet(self) -> bool:
         if self.quiet == 0:
@@ -221,10 +231,3 @@ class Bank(FakeProvider):
 
 def _next(manners: deque[Manner]) -> Manner:
     return manners.popleft() if manners else Manner.PAYS
-
-
-async def _after_a_while(answer: _A) -> _A:
-    """Let our side wait in vain for an answer that does not come."""
-    if isinstance(answer, Unclear):
-        await asyncio.sleep(TIMEOUT.total_seconds())
-    return answer

@@ -25,7 +25,7 @@ from worker.ledger.group import GroupCommitter
 from worker.ledger.store import HEARTBEAT, Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from datetime import date, datetime
     from decimal import Decimal
 
@@ -231,6 +231,7 @@ class Replica:
         """Cross a point, have an effect, cross another."""
         await self.cross(f"before {name}")
         result = await effect()
+        self.world.points.happened()
         await self.cross(f"after {name}")
         return result
 
@@ -278,6 +279,8 @@ class Replica:
         away = self.world.broker_is
         if away is not Blow.LOSE:
             arrive()
+            # Before the confirmation comes, others may cross points of their own.
+            self.world.points.happened()
         await asyncio.sleep(0)
         if away is not None:
             raise PublishUnconfirmed(away.value)
@@ -327,11 +330,19 @@ class PointedLedger(Ledger):
         world = replica.world
         super().__init__(world.url, clock=DatabaseClock(steady=world.loop.time))
         self.worker = replica
-        self._group = _Group(self._group, self)
+        committer = GroupCommitter(self._writer, self._apply, observe=lambda _seconds: None)
+        self._group = _Group(committer, self)
 
     async def written(self, step: object, write: Callable[[object], Awaitable[Any]]) -> Any:  # noqa: ANN401
         """Have a step written; return its result."""
         return await write(step)
+
+    def _apply(self, connection: Connection, steps: Sequence[statements.Step]) -> list[Any]:
+        results = statements.apply(connection, steps, replica=self.replica)
+        # Here, since the confirmation comes later: others cross points of their own in between.
+        if any(map(_is_effect, steps, results)):
+            self.worker.world.points.happened()
+        return results
 
     def _ask_time(self, connection: Connection) -> tuple[float, datetime]:  # noqa: ARG002
         return self._clock.steady(), self.worker.world.database_now()
@@ -361,13 +372,12 @@ class _Group(GroupCommitter):
 
     async def do(self, step: object) -> Any:  # noqa: ANN401
         name = type(step).__name__.lower()
-        is_counted = not isinstance(step, _UNCOUNTED)
-        if is_counted and not isinstance(step, _RARELY):
+        if _is_effect(step, None):
             await self.worker.cross(f"before {name}")
         else:
             await self.worker.quietly()
         result = await self._over_the_line(step)
-        if is_counted and (result or not isinstance(step, _RARELY)):
+        if _is_effect(step, result):
             await self.worker.cross(f"after {name}")
         return result
 
@@ -473,6 +483,10 @@ class PointedOutbox(FakeOutbox):
         await self.worker.around(
             "answer", lambda: self.worker.publish(lambda: broker.answered.append(event))
         )
+
+
+def _is_effect(step: object, result: object) -> bool:
+    return not isinstance(step, _UNCOUNTED) and (bool(result) or not isinstance(step, _RARELY))
 
 
 async def _at_once(act: Callable[[], None]) -> None:

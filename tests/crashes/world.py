@@ -80,7 +80,7 @@ class World:
         self.worker = worker
         self.points = Points(plan)
         self.broker = Broker()
-        self.bank = Bank(self.now, self._witness, self._order_witness)
+        self.bank = Bank(self.now, self._witness, self._order_witness, self.points.happened)
         #: Webhooks on their way: what they name.
         self.unheard: set[str] = set()
         self.line = Line.WHOLE
