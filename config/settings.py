@@ -33,11 +33,21 @@ from config.variables import DELIMITER, PREFIX, Expected, variables
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat = Literal["json", "console"]
-Provider = Literal["bluum"]
+Provider = Literal["bluum", "bluum_accounts", "upvest"]
 
 #: What enables a provider: all of these variables together.
 CREDENTIALS: dict[Provider, tuple[str, ...]] = {
     "bluum": ("WORKER_BLUUM__API_KEY", "WORKER_BLUUM__API_SECRET"),
+    "bluum_accounts": (
+        "WORKER_BLUUM_ACCOUNTS__API_KEY",
+        "WORKER_BLUUM_ACCOUNTS__API_SECRET",
+    ),
+    "upvest": (
+        "WORKER_UPVEST__CLIENT_ID",
+        "WORKER_UPVEST__CLIENT_SECRET",
+        "WORKER_UPVEST__KEY_ID",
+        "WORKER_UPVEST__PRIVATE_KEY_FILE",
+    ),
 }
 
 
@@ -212,6 +222,74 @@ class Bluum(_Group):
         return self.api_key is not None and self.api_secret is not None
 
 
+class BluumAccounts(Bluum):
+    """Bluum's older, account-scoped API, enabled by giving its key and secret."""
+
+
+class Upvest(_Group):
+    """Upvest, enabled by giving the client's id and secret, and the key that signs its calls."""
+
+    base_url: Annotated[
+        str,
+        AfterValidator(check_https),
+        Expected("https://host/path without user, query or fragment (http only for loopback)"),
+    ] = Field(
+        default="https://api.upvest.co",
+        description="Address of the API. The default is production; the sandbox is "
+        "https://sandbox.upvest.co.",
+    )
+    client_id: str | None = Field(
+        default=None, min_length=1, description="Id of the client, as Upvest issued it: a UUID."
+    )
+    client_secret: SecretStr | None = Field(
+        default=None, description="Secret of the client, for tokens (OAuth2)."
+    )
+    key_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Id of the key that signs, as Upvest issued it.",
+    )
+    private_key_file: Path | None = Field(
+        default=None,
+        description="PEM file of the key that signs every call: ECDSA on P-521, or Ed25519.",
+    )
+    private_key_passphrase: SecretStr | None = Field(
+        default=None, description="Passphrase of that file, where it is encrypted."
+    )
+    rate_limit: float = Field(
+        default=25.0,
+        gt=0,
+        le=10_000,
+        description="Requests a second that all replicas together may send. Upvest documents 300 "
+        "for the sandbox, and no number for production.",
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=30),
+        gt=timedelta(0),
+        le=timedelta(minutes=5),
+        description="How long one request may take. After it the outcome is unknown and asked "
+        "for again, so be generous.",
+    )
+    idempotency_window: Duration = Field(
+        default=timedelta(hours=23),
+        gt=timedelta(0),
+        le=timedelta(hours=23, minutes=30),
+        description="For how long the same key is sent again. Upvest recognises a repeat for at "
+        "least 24 hours, so the default stays an hour below.",
+    )
+    reference_in_remittance: bool = Field(
+        default=False,
+        description="Append a short reference to the remittance information of a withdrawal, by "
+        "which it is found again when an answer was lost. The customer sees it on the statement.",
+    )
+
+    @property
+    def enabled(self) -> bool:
+        """Whether all credentials are there."""
+        given = (self.client_id, self.client_secret, self.key_id, self.private_key_file)
+        return all(value is not None for value in given)
+
+
 class Polling(_Group):
     """How often a withdrawal in flight is looked at."""
 
@@ -369,6 +447,8 @@ class Settings(BaseSettings):
         default="bluum", description="Provider of requests that name none."
     )
     bluum: Bluum = Bluum()
+    bluum_accounts: BluumAccounts = BluumAccounts()
+    upvest: Upvest = Upvest()
     polling: Polling = Polling()
     retry: Retry = Retry()
     cancellations: Cancellations = Cancellations()
@@ -457,6 +537,7 @@ def _parse(values: Mapping[str, str], problems: list[str]) -> Settings | None:
 def _contradictions(settings: Settings) -> Iterator[str]:
     """A line for every pair of values that are fine alone and not together."""
     yield from _contradictions_of_webhooks("BLUUM", settings.bluum.webhook)
+    yield from _contradictions_of_webhooks("BLUUM_ACCOUNTS", settings.bluum_accounts.webhook)
     for name, pauses in (("POLLING", settings.polling), ("RETRY", settings.retry)):
         if pauses.cap < pauses.first_delay:
             first = write_duration(pauses.first_delay)

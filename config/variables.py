@@ -6,6 +6,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
@@ -26,6 +27,7 @@ _KINDS = {
     timedelta: "a duration in seconds or ISO 8601",
     str: "a text",
     SecretStr: "a text",
+    Path: "the path of a file",
 }
 _BOUNDS = (("gt", "above"), ("ge", "from"), ("lt", "below"), ("le", "to"))
 

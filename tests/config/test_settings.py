@@ -124,7 +124,11 @@ def test_every_variable_reaches_its_field() -> None:
             "http://192.0.2.1/v1",
             f"found 'http://192.0.2.1/v1', expected {BASE_URL}",
         ),
-        ("DEFAULT_PROVIDER", "upvest", "found 'upvest', expected bluum"),
+        (
+            "DEFAULT_PROVIDER",
+            "alpaca",
+            "found 'alpaca', expected bluum or bluum_accounts or upvest",
+        ),
         ("LOG_LEVEL", "loud", "found 'loud', expected DEBUG or INFO or WARNING or ERROR"),
         ("LOG_FORMAT", "xml", "found 'xml', expected json or console"),
         ("RABITMQ__URL", "x", "unknown variable, did you mean WORKER_RABBITMQ__URL?"),
@@ -291,7 +295,12 @@ def test_without_any_provider_the_variables_to_set_are_named() -> None:
         load_settings(environ={}, dotenv=NO_DOTENV)
 
     (line,) = refused.value.problems
-    expected = " and ".join(CREDENTIALS)
+    expected = (
+        "WORKER_BLUUM__API_KEY and WORKER_BLUUM__API_SECRET"
+        " or WORKER_BLUUM_ACCOUNTS__API_KEY and WORKER_BLUUM_ACCOUNTS__API_SECRET"
+        " or WORKER_UPVEST__CLIENT_ID and WORKER_UPVEST__CLIENT_SECRET"
+        " and WORKER_UPVEST__KEY_ID and WORKER_UPVEST__PRIVATE_KEY_FILE"
+    )
     assert f"WORKER_BLUUM__API_KEY: no provider is enabled, expected {expected}" == line
 
 

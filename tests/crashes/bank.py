@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from worker.core.answers import Answer, ListAnswer
     from worker.core.decide import Permit
-    from worker.core.sale import OrderAnswer, OrdersAnswer
+    from worker.core.sale import OrderAnswer, OrdersAnswer, Sale
     from worker.core.selling import SalePermit
 
 _A = TypeVar("_A")
@@ -182,12 +182,12 @@ class Bank(FakeProvider):
         self._get_on()
         return await super().order(party_id, order_id)
 
-    async def orders(self, party_id: str) -> OrdersAnswer:
+    async def orders(self, party_id: str, sale: Sale) -> OrdersAnswer:
         """List the orders that are old enough to be shown."""
         if self._keeps_quiet():
             return Unclear("timeout")
         self._get_on()
-        return await super().orders(party_id)
+        return await super().orders(party_id, sale)
 
     async def _after_a_while(self, answer: _A) -> _A:
         """Let our side wait in vain for an answer that does not come."""

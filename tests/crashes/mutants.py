@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.crashes.world import World
     from worker.core.answers import Answer, Attempt
     from worker.core.decide import Decision, Held, Permit
-    from worker.core.sale import OrderAnswer, OrdersAnswer
+    from worker.core.sale import OrderAnswer, OrdersAnswer, Sale
     from worker.core.schedule import Patience
     from worker.core.selling import SalePermit
     from worker.flows.ports import Outgoing
@@ -215,7 +215,7 @@ class SellsAgainUnlooked(Replica):
         """Find nothing in a list that is not read."""
 
         class Blind(PointedProvider):
-            async def orders(self, party_id: str) -> OrdersAnswer:  # noqa: ARG002
+            async def orders(self, party_id: str, sale: Sale) -> OrdersAnswer:  # noqa: ARG002
                 return OrdersListed(())
 
         return Blind(self)

@@ -452,9 +452,9 @@ class PointedProvider(FakeProvider):
         """Read one order."""
         return await self.worker.seeing("order", lambda: self.bank.order(party_id, order_id))
 
-    async def orders(self, party_id: str) -> OrdersAnswer:
+    async def orders(self, party_id: str, sale: Sale) -> OrdersAnswer:
         """Read the list of orders."""
-        return await self.worker.seeing("orders", lambda: self.bank.orders(party_id))
+        return await self.worker.seeing("orders", lambda: self.bank.orders(party_id, sale))
 
     async def cancel_order(self, party_id: str, order_id: str) -> OrderAnswer:
         """Send a call to cancel an order."""

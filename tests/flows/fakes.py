@@ -169,7 +169,7 @@ class FakeProvider:
         """Tell of one order."""
         return await self.market.order(order_id)
 
-    async def orders(self, _party_id: str) -> OrdersAnswer:
+    async def orders(self, _party_id: str, _sale: Sale) -> OrdersAnswer:
         """List the orders."""
         return await self.market.orders()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BeforeValidator
 
 from worker.core.answers import Conflicted, Refused
-from worker.core.requests import SellOrder, Symbol, orders
+from worker.core.requests import Quantity, SellOrder, Symbol, orders
 from worker.core.sale import OrderReport, OrdersListed, Sale, SaleStatus, sale_key
 from worker.core.withdrawal import Reason, ReasonCode
 
@@ -29,6 +29,7 @@ class Stock(SellOrder):
     """One order in a request to the fake provider."""
 
     symbol: Symbol
+    quantity: Quantity
 
 
 Stocks = Annotated[tuple[Stock, ...], BeforeValidator(orders)]

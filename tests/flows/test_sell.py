@@ -110,6 +110,7 @@ async def test_the_orders_are_placed_filled_and_then_it_is_withdrawn(house: Hous
         "order_id": "ord_2",
         "symbol": "MSFT",
         "quantity": "1.5",
+        "cash_amount": None,
         "status": "filled",
         "filled_quantity": "1.5",
         "average_price": "10.00",

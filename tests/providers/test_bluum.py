@@ -25,7 +25,7 @@ from worker.core.answers import (
 )
 from worker.core.withdrawal import Reason, ReasonCode, Status
 from worker.providers.bluum import STATUSES
-from worker.providers.bluum_replies import TEXT_LIMIT
+from worker.providers.replies import TEXT_LIMIT
 
 if TYPE_CHECKING:
     from worker.core.answers import Answer

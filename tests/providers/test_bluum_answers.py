@@ -336,7 +336,7 @@ async def ask_about_orders(bluum: Bluum, operation: Operation) -> Given:
             return await bluum.cancel_order("inv_01", "ord_01demo")
         case _:
             assert operation is Operation.ORDERS
-            return await bluum.orders("inv_01")
+            return await bluum.orders("inv_01", Sale(key="sell-1"))
 
 
 async def answers(operation: Operation, server: Canned, *, apart: bool) -> list[Given]:

@@ -12,7 +12,7 @@ from tests.providers.builders import NOW, Clock, a_sale, a_sale_permit
 from tests.providers.canned import Said, canned
 from tests.providers.stages import Options, bluum_request, open_bluum
 from worker.core.answers import Throttled, Unclear
-from worker.core.sale import OrderReport, OrdersListed, SaleStatus, sale_key
+from worker.core.sale import OrderReport, OrdersListed, Sale, SaleStatus, sale_key
 from worker.providers.bluum_orders import ORDER_STATUSES
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ async def test_every_call_has_its_method_and_path() -> None:
         await bluum.sell(permit)
         await bluum.order("inv_01", "ord 01/?")
         await bluum.cancel_order("inv_01", "ord_01")
-        await bluum.orders("inv_01")
+        await bluum.orders("inv_01", Sale(key="sell-1"))
     sold, *others = server.heard
     path = "/v1/investors/inv_01/orders"
 
@@ -144,7 +144,7 @@ async def listed(*items: object) -> OrdersAnswer:
     """List orders, at a server that lists these."""
     page = {"object": "list", "url": "/x", "has_more": False, "data": list(items)}
     async with canned(Said(200, page)) as server, open_bluum(server.base_url, Options()) as bluum:
-        return await bluum.orders("inv_01")
+        return await bluum.orders("inv_01", Sale(key="sell-1"))
 
 
 async def test_an_order_is_read_whole() -> None:

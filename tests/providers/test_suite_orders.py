@@ -12,7 +12,7 @@ import pytest
 from tests.providers.builders import a_sale, a_sale_permit
 from tests.providers.stages import ROWS, Options
 from worker.core.answers import NotNow, Refused, Unclear
-from worker.core.sale import Found, OrderReport, OrdersListed, SaleStatus, find
+from worker.core.sale import Found, OrderReport, OrdersListed, Sale, SaleStatus, find
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,7 +67,7 @@ async def test_an_order_whose_answer_was_lost_is_found(stage: Stage) -> None:
     stage.company.strike(drop_after=1.0)
     lost = await placed(stage)
     stage.company.strike()
-    listed = await stage.provider.orders("inv_01")
+    listed = await stage.provider.orders("inv_01", Sale(key="sell-1"))
     withdrawal = held(stage).withdrawal
 
     assert isinstance(lost, Unclear)

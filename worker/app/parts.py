@@ -191,6 +191,11 @@ def patience_of(settings: Settings) -> Patience:
             jitter=_RETRY_JITTER,
         ),
         window=settings.bluum.idempotency_window,
+        windows={
+            "bluum": settings.bluum.idempotency_window,
+            "bluum_accounts": settings.bluum_accounts.idempotency_window,
+            "upvest": settings.upvest.idempotency_window,
+        },
         settling=retry.settling,
         reversal_days=polling.reversal_window,
     )

@@ -247,7 +247,7 @@ def _order_line(candidate: OrderCandidate) -> str:
     facts = _order(candidate)
     words = [
         facts["order_id"],
-        f"{facts['quantity'] or '?'} {facts['symbol'] or '?'}",
+        f"{facts['quantity'] or facts['cash_amount'] or '?'} {facts['symbol'] or '?'}",
         f"sold {facts['filled_quantity'] or '?'}",
         f"created {facts['created_at'] or '?'}",
         facts["provider_status"] or "?",
@@ -325,6 +325,7 @@ def _order(candidate: OrderCandidate) -> dict[str, Any]:
         "order_id": order.order_id,
         "symbol": order.symbol,
         "quantity": order.quantity,
+        "cash_amount": order.cash_amount,
         "filled_quantity": order.filled_quantity,
         "created_at": None if order.created_at is None else moment(order.created_at),
         "provider_status": order.provider_status,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import date, datetime, timedelta
 
-    from worker.core.withdrawal import Reason, Status
+    from worker.core.withdrawal import Reason, ReasonCode, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,14 @@ class Reported:
     """The provider holds this withdrawal, in this state. We follow it.
 
     `status` is None when the provider used a word that nobody documented: it is kept, counted and
-    looked at again, never guessed at.
+    looked at again, never guessed at. `reason` is why it ended so, where the provider tells that.
     """
 
     withdrawal_id: str
     status: Status | None
     provider_status: str | None
     trace: Trace = NO_TRACE
+    reason: ReasonCode | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,7 +244,7 @@ def permit(held: Held, *, now: datetime, patience: Patience) -> Permit | None:
         return None
     if next_step(withdrawal, now=now, patience=patience) is not Step.CREATE:
         return None
-    valid_until = first_at + patience.window
+    valid_until = first_at + patience.window_of(order.provider)
     if order.not_after is not None:
         valid_until = min(valid_until, order.not_after)
     return Permit(
@@ -500,6 +500,8 @@ def move(
 def why_ended(status: Status, reported: Reported) -> Reason | None:
     """Say why a status at the provider ended a withdrawal badly; None when it did not."""
     code = _WHY_ENDED.get(status)
+    if code is not None and reported.reason is not None:
+        code = reported.reason
     return None if code is None else Reason(code, reported.trace.provider_code)
 
 
@@ -718,7 +720,8 @@ def _intended(withdrawal: Withdrawal) -> Withdrawal:
 def _is_in_vain(withdrawal: Withdrawal, *, now: datetime, patience: Patience) -> bool:
     """Tell whether the list could not be read so often, and for so long, that it will not be."""
     first_at = withdrawal.first_attempt_at or withdrawal.order.taken_at
-    given_up_at = first_at + patience.window + LOOKUPS_GIVEN_UP_AFTER
+    window = patience.window_of(withdrawal.order.provider)
+    given_up_at = first_at + window + LOOKUPS_GIVEN_UP_AFTER
     return withdrawal.looks >= LOOKUPS_IN_VAIN_MAX and now >= given_up_at
 
 
@@ -734,4 +737,4 @@ def _is_remembered(withdrawal: Withdrawal, *, now: datetime, patience: Patience)
     if first_at is None or now < first_at - patience.settling:
         # A clock that went back would make an old key look young: its age is unknown.
         return False
-    return now < first_at + patience.window
+    return now < first_at + patience.window_of(withdrawal.order.provider)

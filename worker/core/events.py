@@ -73,6 +73,7 @@ def orders(withdrawal: Withdrawal) -> list[dict[str, Any]]:
             "order_id": sale.order_id,
             "symbol": sale.symbol,
             "quantity": sale.quantity,
+            "cash_amount": sale.cash_amount,
             "status": sale.status.value,
             "filled_quantity": sale.filled_quantity,
             "average_price": sale.average_price,

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from worker.core.answers import Entry, Reported
     from worker.core.withdrawal import Order, Withdrawal
 
-_TOKEN: Final = re.compile(r"\[wd:[0-9a-f]{12}\]")
+#: A reference in either kind of brackets: not every provider takes square ones.
+_TOKEN: Final = re.compile(r"\[wd:[0-9a-f]{12}\]|\(wd:[0-9a-f]{12}\)")
 #: A provider's date may be in any time zone.
 _DATE_SLACK: Final = timedelta(days=1)
 
@@ -70,7 +71,7 @@ def candidates(
     `window` is for how long after the first attempt calls may have left.
     """
     order = withdrawal.order
-    was_sent = reference_token(order.idempotency_key).encode() in order.body
+    was_sent = reference_token(order.idempotency_key) in _tokens(order.body.decode())
     ours: list[Reported] = []
     lookalikes: list[Reported] = []
     for entry in possible(order, entries):
@@ -108,12 +109,12 @@ def amount_of(text: str | None) -> Decimal | None:
 
 def references(entry: Entry) -> frozenset[str]:
     """Return the tokens of ours that the entry's text holds, whosever requests they are of."""
-    return frozenset(_TOKEN.findall(entry.text or ""))
+    return _tokens(entry.text or "")
 
 
 def carries_reference(order: Order, entry: Entry) -> bool:
     """Tell whether the entry's text holds the token that is appended to our description."""
-    return reference_token(order.idempotency_key) in (entry.text or "")
+    return reference_token(order.idempotency_key) in references(entry)
 
 
 def contradiction(order: Order, entry: Entry) -> str | None:
@@ -122,18 +123,23 @@ def contradiction(order: Order, entry: Entry) -> str | None:
     Method, target and party do not: a provider may write them in other words than it was sent, and
     it was asked for the withdrawals of this party alone.
     """
-    known = {*_TOKEN.findall(order.body.decode()), reference_token(order.idempotency_key)}
+    known = {*_tokens(order.body.decode()), reference_token(order.idempotency_key)}
     amount = amount_of(entry.amount)
     earliest = (order.taken_at - _DATE_SLACK).date()
     if amount is not None and amount != order.amount:
         return "it has another amount"
     if not _agrees(entry.currency and entry.currency.upper(), order.currency):
         return "it has another currency"
-    if set(_TOKEN.findall(entry.text or "")) - known:
+    if references(entry) - known:
         return "it carries the reference of another request"
     if entry.created_on is not None and entry.created_on < earliest:
         return "it was created before the request was taken in"
     return None
+
+
+def _tokens(text: str) -> frozenset[str]:
+    """Return the tokens in a text, in the form of `reference_token`."""
+    return frozenset(f"[{token[1:-1]}]" for token in _TOKEN.findall(text))
 
 
 def _is_in_time(withdrawal: Withdrawal, entry: Entry, window: timedelta) -> bool:

@@ -186,8 +186,6 @@ class SellOrder(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
-    quantity: Quantity
-
 
 class Request(BaseModel, ABC):
     """A valid request for a withdrawal; each provider adds its own fields and tells who is who."""

@@ -35,6 +35,8 @@ class SaleStatus(StrEnum):
     UNKNOWN = "unknown"
     OPEN = "open"
     PARTIAL = "partial"
+    #: Sold, and the proceeds cannot be withdrawn yet.
+    UNSETTLED = "unsettled"
     FILLED = "filled"
     CANCELLED = "cancelled"
     FAILED = "failed"
@@ -46,6 +48,8 @@ class SaleStatus(StrEnum):
 
 #: Resting at the provider: it may still be filled, and can be cancelled.
 OPEN: Final = frozenset({SaleStatus.OPEN, SaleStatus.PARTIAL})
+#: At the provider, and something more is to happen there before the cash can be withdrawn.
+AWAITED: Final = OPEN | {SaleStatus.UNSETTLED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,8 @@ class Sale:
     """One order that raises cash, as it stands. Change is `replace`.
 
     `key` is its own idempotency key and its `client_order_id`; `body` are the exact bytes that
-    every attempt sends. `quantity`, `filled_quantity` and `average_price` are decimal texts.
+    every attempt sends. `quantity`, `cash_amount` (what is to be raised, where it is that and no
+    quantity that is sold), `filled_quantity` and `average_price` are decimal texts.
     `reason` is why the provider refused it: for good, or (while it is unknown) held until the
     provider's list has spoken. `first_attempt_at` is when a call first left of which is not known
     for certain that nothing came of it, `last_attempt_at` when the newest call was intended.
@@ -63,7 +68,8 @@ class Sale:
     key: str
     body: bytes = field(default=b"", repr=False)
     symbol: str = ""
-    quantity: str = "0"
+    quantity: str | None = "0"
+    cash_amount: str | None = None
     status: SaleStatus = SaleStatus.PLANNED
     order_id: str | None = None
     provider_status: str | None = None
@@ -82,8 +88,13 @@ class Sale:
         return self.status in OPEN
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether it is at the provider, and on its way to the cash."""
+        return self.status in AWAITED
+
+    @property
     def is_filled(self) -> bool:
-        """Whether all of it is sold."""
+        """Whether all of it is sold, and the proceeds are there."""
         return self.status is SaleStatus.FILLED
 
 
@@ -102,6 +113,7 @@ class OrderReport:
     symbol: str | None = None
     side: str | None = None
     quantity: str | None = None
+    cash_amount: str | None = None
     filled_quantity: str | None = None
     average_price: str | None = None
     created_at: datetime | None = None
@@ -180,9 +192,10 @@ def contradiction(sale: Sale, order: OrderReport, *, taken_at: datetime) -> str 
         return "it is no sale"
     if order.symbol is not None and order.symbol.upper() != sale.symbol.upper():
         return "it sells something else"
-    quantity = _decimal(order.quantity)
-    if quantity is not None and quantity != _decimal(sale.quantity):
+    if _differ(order.quantity, sale.quantity):
         return "it has another quantity"
+    if _differ(order.cash_amount, sale.cash_amount):
+        return "it raises another amount"
     if order.created_at is not None and order.created_at < taken_at - _TIME_SLACK:
         return "it was placed before the request was taken in"
     return None
@@ -194,6 +207,12 @@ def more_filled(one: str, other: str | None) -> str:
     if other is None or heard is None or (known is not None and heard <= known):
         return one
     return other
+
+
+def _differ(shown: str | None, wanted: str | None) -> bool:
+    """Tell whether two numbers are different ones. What only one side tells is no difference."""
+    one, other = _decimal(shown), _decimal(wanted)
+    return None not in {one, other} and one != other
 
 
 def _decimal(text: str | None) -> Decimal | None:

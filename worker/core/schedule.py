@@ -4,11 +4,14 @@ Pure: chance comes in as a number between 0 and 1, the time as an argument."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from worker.core.usual import after_business_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Before the time at which it usually ends, and while webhooks come in, a withdrawal is looked at
 #: so many times more rarely than the longest pause says.
@@ -47,7 +50,8 @@ class Patience:
     """Every waiting time that a decision needs.
 
     `looks`: between two looks at a withdrawal in flight. `retries`: after an unclear create call.
-    `window`: how long after the first attempt the provider is trusted to remember the key.
+    `window`: how long after the first attempt a provider is trusted to remember the key, where
+    `windows` says nothing else of this one.
     `forgotten`: how long after the first attempt it has forgotten it for certain.
     `settling`: how long a provider's list may lag behind its own effects.
     `reversal_days`: for how many business days an ended withdrawal is still looked at.
@@ -61,6 +65,11 @@ class Patience:
     settling: timedelta = timedelta(minutes=2)
     throttled: timedelta = timedelta(seconds=1)
     denied: timedelta = timedelta(seconds=15)
+    windows: Mapping[str, timedelta] = field(default_factory=dict)
+
+    def window_of(self, provider: str | None) -> timedelta:
+        """Return for how long a provider is trusted to remember a key."""
+        return self.windows.get(provider or "", self.window)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from worker.core.decide import (
     park,
 )
 from worker.core.sale import (
+    AWAITED,
     OPEN,
     OrderReport,
     OrdersListed,
@@ -75,7 +76,7 @@ class LookUp:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read these orders: they rest at the provider."""
+    """Read these orders: they are not over yet at the provider."""
 
     indexes: tuple[int, ...]
 
@@ -134,7 +135,7 @@ def sale_step(withdrawal: Withdrawal, *, now: datetime) -> SaleStep:
     if why_given_up(withdrawal, now=now) is not None:
         return Cancel(resting) if resting else End()
     planned = _those(sales, SaleStatus.PLANNED)
-    return Place(planned[0]) if planned else Read(resting)
+    return Place(planned[0]) if planned else Read(_those(sales, *AWAITED))
 
 
 def why_given_up(withdrawal: Withdrawal, *, now: datetime) -> Reason | None:
@@ -271,7 +272,7 @@ def decide_seen(
     patience: Patience,
     chance: float,
 ) -> Decision:
-    """Say what follows from reading orders that rest at the provider, cancelled or not.
+    """Say what follows from reading orders that are at the provider, cancelled or not.
 
     `answers` are by the order's index. Only the provider's word about its state moves an order;
     everything else is looked at again on the growing schedule.
@@ -284,7 +285,8 @@ def decide_seen(
             seen = _with(seen, index, _reported(sale, answer))
     is_new = seen.sales != withdrawal.sales
     was_given_up = why_given_up(withdrawal, now=now) is not None
-    if (is_new and not was_given_up) or not _those(seen.sales, *OPEN):
+    awaited = OPEN if was_given_up else AWAITED
+    if (is_new and not was_given_up) or not _those(seen.sales, *awaited):
         return _go_on(seen, now=now, patience=patience, chance=chance)
     turn = 0 if is_new else seen.looks
     wait = patience.looks.delay(turn, chance=chance)
@@ -405,7 +407,7 @@ def _list_unread(
 ) -> Decision:
     """Look again later; a person is told when that will be in vain for ever."""
     first_at = withdrawal.sales[index].first_attempt_at or withdrawal.order.taken_at
-    hopeless_at = first_at + patience.window
+    hopeless_at = first_at + patience.window_of(withdrawal.order.provider)
     if isinstance(answer, Refused) and now >= hopeless_at:
         reason = Reason(ReasonCode.OUTCOME_UNKNOWN, answer.reason.provider_code)
         return park(withdrawal, reason, cause=Cause.LOOKUP, now=now)
@@ -448,10 +450,11 @@ def _reported(sale: Sale, report: OrderReport) -> Sale:
     """Take over what the provider says of an order that it holds."""
     status = report.status
     if status is None:
-        status = sale.status if sale.is_open else SaleStatus.OPEN
+        status = sale.status if sale.is_awaited else SaleStatus.OPEN
     filled = more_filled(sale.filled_quantity, report.filled_quantity)
-    if status is SaleStatus.FILLED and report.filled_quantity is None:
-        filled = sale.quantity
+    is_sold = status in {SaleStatus.UNSETTLED, SaleStatus.FILLED}
+    if is_sold and report.filled_quantity is None:
+        filled = sale.quantity or filled
     return replace(
         sale,
         status=status,

@@ -92,6 +92,8 @@ class ReasonCode(StrEnum):
     REFUSED = "refused"
     FAILED_AT_PROVIDER = "failed_at_provider"
     CANCELLED_AT_PROVIDER = "cancelled_at_provider"
+    CANCELLED_BY_PROVIDER = "cancelled_by_provider"
+    CANCELLED_BY_BANK = "cancelled_by_bank"
     OUTCOME_UNKNOWN = "outcome_unknown"
     SEVERAL_CANDIDATES = "several_candidates"
     SALE_REFUSED = "sale_refused"
@@ -111,6 +113,8 @@ REASON_TEXTS: Final[Mapping[ReasonCode, str]] = {
     ReasonCode.REFUSED: "the provider refused the request",
     ReasonCode.FAILED_AT_PROVIDER: "the provider reported that the withdrawal failed",
     ReasonCode.CANCELLED_AT_PROVIDER: "the provider reported that the withdrawal was cancelled",
+    ReasonCode.CANCELLED_BY_PROVIDER: "the provider cancelled the withdrawal of its own accord",
+    ReasonCode.CANCELLED_BY_BANK: "the bank did not carry the withdrawal out",
     ReasonCode.OUTCOME_UNKNOWN: "it could not be established whether money moved",
     ReasonCode.SEVERAL_CANDIDATES: "several withdrawals at the provider could be this one",
     ReasonCode.SALE_REFUSED: "the provider refused an order to raise the cash",
@@ -252,5 +256,5 @@ class Withdrawal:
 
     @property
     def _waits_for_fills(self) -> bool:
-        is_placed = all(sale.is_open or sale.is_filled for sale in self.sales)
-        return is_placed and any(sale.is_open for sale in self.sales)
+        is_placed = all(sale.is_awaited or sale.is_filled for sale in self.sales)
+        return is_placed and any(sale.is_awaited for sale in self.sales)

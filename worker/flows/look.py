@@ -91,7 +91,7 @@ class Looking:
         where the list is so long that reading it takes more calls.
         """
         order = group[0].withdrawal.order
-        window, now = self._patience.window, self._now()
+        window, now = self._patience.window_of(order.provider), self._now()
         days = [days_to_read(held.withdrawal, now=now, window=window) for held in group]
         since, until = min(first for first, _ in days), max(last for _, last in days)
         if await self._is_too_long(order, since, len(group)):

@@ -70,7 +70,7 @@ class Resolution:
         """Look one withdrawal up, and commit what follows."""
         order = held.withdrawal.order
         provider = order.provider or ""
-        window = self._patience.window
+        window = self._patience.window_of(provider)
         since, until = days_to_read(held.withdrawal, now=self._now(), window=window)
         answer = await self._providers[provider].listed(order.party_id or "", since, until)
         if isinstance(answer, Denied):

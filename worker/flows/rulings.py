@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from worker.core.decide import Decision, Held
-    from worker.core.sale import OrderAnswer, OrderReport, OrdersAnswer
+    from worker.core.sale import OrderAnswer, OrderReport, OrdersAnswer, Sale
     from worker.core.schedule import Patience
     from worker.flows.ports import Now
 
@@ -57,8 +57,8 @@ class Asked(Protocol):
         """Read one order."""
         ...
 
-    async def orders(self, party_id: str) -> OrdersAnswer:
-        """Read all orders of a party."""
+    async def orders(self, party_id: str, sale: Sale) -> OrdersAnswer:
+        """Read all orders of a party among which this one would be."""
         ...
 
 
@@ -207,10 +207,10 @@ class Rulings:
 
     async def _find_order(self, held: Held, index: int) -> Findings:
         order = held.withdrawal.order
-        answer = await self._provider.orders(order.party_id or "")
+        sale = held.withdrawal.sales[index]
+        answer = await self._provider.orders(order.party_id or "", sale)
         if not isinstance(answer, OrdersListed):
             return Findings(answer)
-        sale = held.withdrawal.sales[index]
         found = find(sale, answer.orders, taken_at=order.taken_at, owned=frozenset())
         owned = await self._orders_owned(held, found.ids)
         return Findings(
@@ -239,7 +239,7 @@ class Rulings:
                     withdrawal, index, ruling, report, is_anothers=is_anothers, now=self._now()
                 )
             case NotCreated():
-                listed = await self._provider.orders(party_id)
+                listed = await self._provider.orders(party_id, withdrawal.sales[index])
                 now, patience = self._now(), self._patience
                 return decide_order_not_placed(
                     withdrawal, index, ruling, listed, now=now, patience=patience
@@ -255,8 +255,10 @@ class Rulings:
         return others | frozenset(order_id for order_id in own if order_id is not None)
 
     async def _list(self, held: Held) -> ListAnswer:
-        since, until = days_to_read(held.withdrawal, now=self._now(), window=self._patience.window)
-        return await self._provider.listed(held.withdrawal.order.party_id or "", since, until)
+        order = held.withdrawal.order
+        window = self._patience.window_of(order.provider)
+        since, until = days_to_read(held.withdrawal, now=self._now(), window=window)
+        return await self._provider.listed(order.party_id or "", since, until)
 
     async def _owned(self, held: Held, entries: Collection[Entry]) -> frozenset[str]:
         ids = [entry.reported.withdrawal_id for entry in entries]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.core.decide import Decision
-    from worker.core.sale import OrderAnswer, OrdersAnswer
+    from worker.core.sale import OrderAnswer, OrdersAnswer, Sale
     from worker.core.schedule import Patience
     from worker.core.selling import SalePermit, Timing
     from worker.flows.ports import Announcer, Now, Observer
@@ -54,8 +54,8 @@ class Seller(Protocol):
         """Read one order."""
         ...
 
-    async def orders(self, party_id: str) -> OrdersAnswer:
-        """Read all orders of a party."""
+    async def orders(self, party_id: str, sale: Sale) -> OrdersAnswer:
+        """Read all orders of a party among which this one would be."""
         ...
 
     async def cancel_order(self, party_id: str, order_id: str) -> OrderAnswer:
@@ -164,13 +164,14 @@ class Selling:
     async def _look_up(self, held: Held, index: int) -> Held | None:
         withdrawal, order = held.withdrawal, held.withdrawal.order
         provider = order.provider or ""
-        answer = await self._providers[provider].orders(order.party_id or "")
+        sale = withdrawal.sales[index]
+        answer = await self._providers[provider].orders(order.party_id or "", sale)
         if isinstance(answer, Denied):
             self._denied(provider)
         found = Found()
         if isinstance(answer, OrdersListed):
             found = find(
-                withdrawal.sales[index],
+                sale,
                 answer.orders,
                 taken_at=order.taken_at,
                 owned=await self._owned(held, answer.orders),

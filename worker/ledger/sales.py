@@ -27,6 +27,7 @@ _PLAIN: Final = (
     "key",
     "symbol",
     "quantity",
+    "cash_amount",
     "order_id",
     "provider_status",
     "filled_quantity",

@@ -31,20 +31,9 @@ from worker.core.requests import DESCRIPTION_LIMIT, Description, Identifier, Req
 from worker.core.withdrawal import Status, reference_token
 from worker.providers.answer_table import Meaning, Operation
 from worker.providers.bluum_orders import BluumOrders, Orders, compose_sales
-from worker.providers.bluum_replies import (
-    DECIMAL,
-    ID,
-    WORD,
-    classified,
-    is_success,
-    no_success,
-    page_of,
-    read_list,
-    text_of,
-    told,
-    trace_of,
-)
+from worker.providers.bluum_replies import DIALECT, page_of, read_list
 from worker.providers.http import Outcome, Reply
+from worker.providers.replies import DECIMAL, ID, WORD, is_success, text_of, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -220,7 +209,7 @@ class Bluum(BluumOrders):
         outcome = await self._line.exchange(
             Operation.CREDENTIALS, "GET", _path(_NOBODY), query={"limit": "1"}
         )
-        row = classified(
+        row = DIALECT.classified(
             Operation.CREDENTIALS, outcome, usable=page_of(outcome, _entry) is not None
         )
         return {Meaning.ACCEPTED: True, Meaning.DENIED: False}.get(row.meaning)
@@ -250,12 +239,12 @@ def _answer(operation: Operation, outcome: Outcome, *, expected_id: str | None) 
     """Turn an exchange about one withdrawal into an answer."""
     reported = _reported_by(outcome, expected_id)
     strange = reported is not None and reported.status is None
-    row = classified(operation, outcome, usable=reported is not None, strange=strange)
+    row = DIALECT.classified(operation, outcome, usable=reported is not None, strange=strange)
     if row.meaning is Meaning.REPORTED and reported is not None:
         return reported
     if row.meaning is Meaning.CONFLICTED:
-        return Conflicted(trace_of(outcome))
-    return no_success(row, outcome)
+        return Conflicted(DIALECT.trace_of(outcome))
+    return DIALECT.no_success(row, outcome)
 
 
 def _reported_by(outcome: Outcome, expected_id: str | None) -> Reported | None:

@@ -14,23 +14,13 @@ from urllib.parse import quote
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from worker.core.answers import Conflicted, NotNow, Trace
-from worker.core.requests import Price, SellOrder, Symbol, orders
+from worker.core.answers import NO_TRACE, Conflicted, NotNow, Trace
+from worker.core.requests import Price, Quantity, SellOrder, Symbol, orders
 from worker.core.sale import OrderReport, OrdersListed, Sale, SaleStatus, sale_key
 from worker.providers.answer_table import Meaning, Operation
-from worker.providers.bluum_replies import (
-    DECIMAL,
-    ID,
-    WORD,
-    classified,
-    is_success,
-    no_success,
-    read_list,
-    text_of,
-    told,
-    trace_of,
-)
+from worker.providers.bluum_replies import DIALECT, read_list
 from worker.providers.http import Reply
+from worker.providers.replies import DECIMAL, ID, WORD, is_success, text_of, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -61,6 +51,7 @@ class BluumOrder(SellOrder):
     """One order of a request's `sell` (contract section 2; fields as in ORD, CT)."""
 
     symbol: Symbol
+    quantity: Quantity
     type: Literal["market", "limit"] = "market"
     time_in_force: Literal["day", "gtc", "opg", "cls", "ioc", "fok"] = "day"
     limit_price: Price | None = Field(default=None, validate_default=True)
@@ -122,7 +113,7 @@ class BluumOrders:
         )
         return _answer(Operation.CANCEL_ORDER, outcome, expected_id=order_id)
 
-    async def orders(self, party_id: str) -> OrdersAnswer:
+    async def orders(self, party_id: str, sale: Sale) -> OrdersAnswer:  # noqa: ARG002 - all are in one list
         """`GET /investors/{id}/orders` (ORL), whole.
 
         Without a filter: how one treats symbols or states that change is not documented, and an
@@ -165,14 +156,14 @@ def _answer(
     """Turn an exchange about one order into an answer."""
     report = _report_in(outcome, expected_id, expected_key)
     strange = report is not None and report.status is None
-    row = classified(operation, outcome, usable=report is not None, strange=strange)
+    row = DIALECT.classified(operation, outcome, usable=report is not None, strange=strange)
     if row.meaning is Meaning.REPORTED and report is not None:
         return report
     if row.meaning is Meaning.CONFLICTED:
-        return Conflicted(trace_of(outcome))
+        return Conflicted(DIALECT.trace_of(outcome))
     if row.meaning is Meaning.NOT_NOW:
-        return NotNow(trace_of(outcome))
-    return no_success(row, outcome)
+        return NotNow(DIALECT.trace_of(outcome))
+    return DIALECT.no_success(row, outcome)
 
 
 def _report_in(
@@ -213,7 +204,7 @@ def _report(item: object, trace: Trace | None = None) -> OrderReport | None:
         filled_quantity=_number(item, "filled_quantity", "filled_qty"),
         average_price=_number(item, "average_price", "filled_avg_price"),
         created_at=_created_at(item),
-        **({} if trace is None else {"trace": trace}),
+        trace=trace or NO_TRACE,
     )
 
 

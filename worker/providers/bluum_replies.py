@@ -1,40 +1,53 @@
-"""How replies of Bluum's are read, whatever they are about: classified, with what support needs.
+"""How replies of Bluum's are read, whatever they are about: its errors, and its lists.
 
 Which answer means what stands in `bluum_answers`; what a resource looks like, with its calls."""
 
 from __future__ import annotations
 
-import logging
-import re
-from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from worker.core.answers import NO_TRACE, Denied, Refused, Throttled, Trace, Unclear
-from worker.core.withdrawal import Reason
-from worker.providers.answer_table import NO_STATUS, Acts, Body, Meaning, Operation, Row
+from worker.core.answers import Trace, Unclear
+from worker.providers.answer_table import Body, Meaning, Operation
 from worker.providers.bluum_answers import ANSWERS
-from worker.providers.http import Outcome, Postponed, Reply, Silence
+from worker.providers.http import Reply
+from worker.providers.replies import CODE, Dialect, is_success, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from worker.providers.http import Line
-
-_log = logging.getLogger(__name__)
+    from worker.core.answers import Denied, Refused, Throttled
+    from worker.providers.http import Line, Outcome
 
 _Item = TypeVar("_Item")
 
 #: A page of a list; documented maxima are 100 (WDL) and 200 (HOW).
 PAGE: Final = 100
 PAGES_LIMIT: Final = 200
-#: What is kept of a provider's own words.
-TEXT_LIMIT: Final = 2000
 
-#: The documented forms of ids, words and decimal numbers; what is in no such form is not read.
-ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
-WORD: Final = re.compile(r"[A-Za-z0-9 _.-]{1,64}")
-DECIMAL: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,12})?")
-_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_SUCCESS_CLASS: Final = 2
+
+def _error_body(reply: Reply) -> Body:
+    """Tell whether an error is in one of Bluum's documented envelopes (REF, ERR, ORD, NB)."""
+    document = reply.document or {}
+    if isinstance(document.get("error"), dict) or isinstance(document.get("code"), str):
+        return Body.ENVELOPE
+    return Body.TEXT if isinstance(document.get("error"), str) else Body.OTHER
+
+
+def _trace(reply: Reply) -> Trace:
+    document = reply.document or {}
+    error = document.get("error")
+    inner: Mapping[str, Any] = error if isinstance(error, dict) else document
+    code = inner.get("code")
+    return Trace(
+        http_status=reply.status,
+        provider_code=code if isinstance(code, str) and CODE.fullmatch(code) else None,
+        request_id=reply.request_id,
+        text=told(error if isinstance(error, str) else inner.get("message")),
+    )
+
+
+#: How both generations of the API talk.
+DIALECT: Final = Dialect(ANSWERS, _error_body, _trace)
 
 
 async def read_list(
@@ -58,9 +71,9 @@ async def read_list(
         paging = {"limit": str(PAGE), "offset": str(max(0, len(items) - 1))}
         outcome = await line.exchange(operation, "GET", path, query={**query, **paging})
         page = page_of(outcome, read)
-        row = classified(operation, outcome, usable=page is not None)
+        row = DIALECT.classified(operation, outcome, usable=page is not None)
         if row.meaning is not Meaning.LISTED or page is None:
-            return no_success(row, outcome)
+            return DIALECT.no_success(row, outcome)
         found, more = page
         if items and (not found or identity(found[0]) != identity(items[-1])):
             return Unclear("list_moved")
@@ -86,90 +99,3 @@ def page_of(
     items = [item for item in map(read, data) if item is not None]
     # An entry that cannot be read might be the very one that is looked for.
     return (items, more) if len(items) == len(data) else None
-
-
-def classified(
-    operation: Operation, outcome: Outcome, *, usable: bool, strange: bool = False
-) -> Row:
-    """Find the row of the table that holds; `usable` tells whether a success's body is."""
-    status, code = NO_STATUS, None
-    match outcome:
-        case Silence():
-            body = Body.SILENCE
-        case Postponed():
-            body = Body.UNSENT
-        case Reply(status=status) if is_success(outcome):
-            body = (Body.STRANGE if strange else Body.USABLE) if usable else Body.OTHER
-        case Reply(status=status):
-            body, code = _error_body(outcome), trace_of(outcome).provider_code
-        case _:  # pragma: no cover
-            assert_never(outcome)
-    row = ANSWERS.row(operation, status, body, code)
-    # Of refused credentials who watches over them tells, once.
-    if row.acts is Acts.OPERATOR and row.meaning is not Meaning.DENIED:
-        _log.error(
-            "operator needed",
-            extra={"operation": operation.value, "http_status": status, "provider_code": code},
-        )
-    return row
-
-
-def no_success(row: Row, outcome: Outcome) -> Refused | Unclear | Throttled | Denied:
-    """Put a row into words of ours; what is none of the clear ones is unclear."""
-    trace = trace_of(outcome)
-    retry_after = outcome.retry_after if isinstance(outcome, Reply) else None
-    match row.meaning:
-        case Meaning.REFUSED if row.reason is not None:
-            return Refused(Reason(row.reason, trace.provider_code), trace)
-        case Meaning.THROTTLED:
-            wait = outcome.wait if isinstance(outcome, Postponed) else retry_after
-            return Throttled(wait, trace)
-        case Meaning.DENIED:
-            return Denied(trace)
-        case _:
-            heard = outcome.why if isinstance(outcome, Silence) else f"http_{trace.http_status}"
-            return Unclear(row.why or heard, retry_after, trace)
-
-
-def is_success(reply: Reply) -> bool:
-    """Tell whether a status says that all went well."""
-    return reply.status // 100 == _SUCCESS_CLASS
-
-
-def _error_body(reply: Reply) -> Body:
-    """Tell whether an error is in one of Bluum's documented envelopes (REF, ERR, ORD, NB)."""
-    document = reply.document or {}
-    if isinstance(document.get("error"), dict) or isinstance(document.get("code"), str):
-        return Body.ENVELOPE
-    return Body.TEXT if isinstance(document.get("error"), str) else Body.OTHER
-
-
-def trace_of(outcome: Outcome) -> Trace:
-    """Return what support asks for when a call is to be found again."""
-    if not isinstance(outcome, Reply):
-        return NO_TRACE
-    reply, document = outcome, outcome.document or {}
-    error = document.get("error")
-    inner: Mapping[str, Any] = error if isinstance(error, dict) else document
-    code = inner.get("code")
-    text = error if isinstance(error, str) else inner.get("message")
-    return Trace(
-        http_status=reply.status,
-        provider_code=code if isinstance(code, str) and _CODE.fullmatch(code) else None,
-        request_id=reply.request_id,
-        text=told(text),
-    )
-
-
-def told(text: object) -> str | None:
-    """Cut what a provider wrote to what every ledger can store: no NUL, no lone surrogate."""
-    if not isinstance(text, str):
-        return None
-    return text[:TEXT_LIMIT].replace("\x00", "").encode(errors="replace").decode()
-
-
-def text_of(value: object, form: re.Pattern[str] | None = None) -> str | None:
-    """Return a text that is in its documented form, else None."""
-    if not isinstance(value, str) or (form is not None and not form.fullmatch(value)):
-        return None
-    return value

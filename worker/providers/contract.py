@@ -63,8 +63,8 @@ class Provider(Protocol):
         """Read one order."""
         ...
 
-    async def orders(self, party_id: str) -> OrdersAnswer:
-        """Read all orders of a party, every page of them."""
+    async def orders(self, party_id: str, sale: Sale) -> OrdersAnswer:
+        """Read all orders of a party among which this one would be, every page of them."""
         ...
 
     async def cancel_order(self, party_id: str, order_id: str) -> OrderAnswer:

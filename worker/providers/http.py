@@ -39,12 +39,16 @@ _CONNECTIONS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a provider answered. `document` is None when the body is not one JSON object."""
+    """What a provider answered. `document` is None when the body is not one JSON object.
+
+    `answered_at` is the time by the provider's own clock, where it told that.
+    """
 
     status: int
     document: Mapping[str, Any] | None = field(repr=False)
     request_id: str | None
     retry_after: timedelta | None
+    answered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,10 @@ Outcome = Reply | Silence | Postponed
 class Line:
     """The connection to one provider: paced, bounded in time and size, and measured.
 
-    `observe` is told operation, outcome (a status class such as "2xx", or the kind of silence) and
-    seconds of each exchange. Use it as an asynchronous context; it closes its connections.
+    `auth` is asked once for each request, last before it leaves. `request_id_header` names the
+    header by which the provider's support finds a call. `observe` is told operation, outcome (a
+    status class such as "2xx", or the kind of silence) and seconds of each exchange. Use it as an
+    asynchronous context; it closes its connections.
     """
 
     def __init__(
@@ -79,7 +85,9 @@ class Line:
         pace: Pace,
         timeout: timedelta,
         observe: Callable[[str, str, float], None],
+        request_id_header: str = "x-request-id",
     ) -> None:
+        self._request_id_header = request_id_header
         self._seconds = timeout.total_seconds()
         self._pace = pace
         self._observe = observe
@@ -189,12 +197,13 @@ class Line:
         return Reply(
             status=response.status_code,
             document=_document(content),
-            request_id=_printable(response.headers.get("x-request-id")),
+            request_id=_printable(response.headers.get(self._request_id_header)),
             retry_after=retry_after(
                 response.headers.get_list("retry-after"),
                 answered_at=response.headers.get("date"),
                 now=datetime.now(UTC),
             ),
+            answered_at=_date(response.headers.get("date") or ""),
         )
 
 

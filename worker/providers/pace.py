@@ -64,6 +64,9 @@ _EARLY: Final = 0.02
 
 #: Which calls go first. What is not named here goes with the looks.
 RANKS: Final[Mapping[str, Rank]] = {
+    # Without these no other call can be made, and no webhook be answered.
+    "token": Rank.URGENT,
+    "keys": Rank.URGENT,
     "cancel": Rank.URGENT,
     "list": Rank.URGENT,
     "orders": Rank.URGENT,

@@ -80,9 +80,9 @@ class Watched:
         """Read one order."""
         return await self._outage.call(order_id, lambda: self._provider.order(party_id, order_id))
 
-    async def orders(self, party_id: str) -> OrdersAnswer:
-        """Read all orders of a party."""
-        return await self._outage.call(party_id, lambda: self._provider.orders(party_id))
+    async def orders(self, party_id: str, sale: Sale) -> OrdersAnswer:
+        """Read all orders of a party among which this one would be."""
+        return await self._outage.call(party_id, lambda: self._provider.orders(party_id, sale))
 
     async def cancel_order(self, party_id: str, order_id: str) -> OrderAnswer:
         """Ask for an order's cancellation."""
