@@ -34,6 +34,7 @@ PLANNED: Final = SaleStatus.PLANNED
 UNKNOWN: Final = SaleStatus.UNKNOWN
 OPEN: Final = SaleStatus.OPEN
 PARTIAL: Final = SaleStatus.PARTIAL
+UNSETTLED: Final = SaleStatus.UNSETTLED
 FILLED: Final = SaleStatus.FILLED
 CANCELLED: Final = SaleStatus.CANCELLED
 FAILED: Final = SaleStatus.FAILED

@@ -162,6 +162,18 @@ def test_a_create_call_may_report_an_end(status: Status, code: ReasonCode | None
     assert [reason] == [change.reason for change in decision.changes]
 
 
+def test_a_provider_may_tell_who_ended_it() -> None:
+    """
+    Its reason goes before the one that follows from the status; of a good end there is none.
+    """
+    by_bank = replace(reported(Status.CANCELLED), reason=ReasonCode.CANCELLED_BY_BANK)
+    completed = replace(by_bank, status=Status.COMPLETED)
+
+    reasons = [create(FIRST, report).withdrawal.reason for report in (by_bank, completed)]
+
+    assert [Reason(ReasonCode.CANCELLED_BY_BANK), None] == reasons
+
+
 def test_an_unknown_word_is_followed_and_not_guessed_at() -> None:
     """
     The withdrawal is known to exist, so the doubt is over; what it stands at nobody says.

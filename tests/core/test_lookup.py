@@ -70,7 +70,9 @@ def test_a_reference_makes_it_ours(changes: dict[str, Any]) -> None:
     assert OURS == found(an_entry(**changes))
 
 
-@pytest.mark.parametrize("text", [TOKEN, f"rent {TOKEN}", f"{TOKEN}x", f"{FOREIGN} {TOKEN}"])
+@pytest.mark.parametrize(
+    "text", [TOKEN, f"rent {TOKEN}", f"{TOKEN}x", f"{FOREIGN} {TOKEN}", f"rent ({TOKEN[1:-1]})"]
+)
 def test_the_reference_may_stand_anywhere(text: str) -> None:
     """
     A provider may put its own words around ours.
@@ -112,6 +114,7 @@ def test_a_foreign_reference_is_anothers(order: Order) -> None:
     However alike, what carries another request's reference belongs to that one.
     """
     assert NOTHING == found(an_entry(text=f"rent {FOREIGN}"), order)
+    assert NOTHING == found(an_entry(text=f"rent ({FOREIGN[1:-1]})"), order)
 
 
 @pytest.mark.parametrize("changes", ALIKE, ids=str)

@@ -179,3 +179,18 @@ def test_a_permit_does_not_show_the_body() -> None:
     granted = permit(held(IN_DOUBT), now=NOW, patience=PATIENCE)
 
     assert "500.00" not in repr(granted)
+
+
+def test_a_provider_may_remember_keys_for_a_time_of_its_own() -> None:
+    """
+    Each permit ends with what its provider is trusted with; others keep the general window.
+    """
+    short = replace(PATIENCE, windows={"bluum": WINDOW / 2, "upvest": WINDOW * 2})
+    now = NOW + WINDOW / 2
+
+    assert Step.LOOKUP is next_step(IN_DOUBT, now=now, patience=short)
+    granted = permit(held(IN_DOUBT), now=now - GRAIN, patience=short)
+    assert granted is not None
+    assert now == granted.valid_until
+    other = replace(IN_DOUBT, order=replace(IN_DOUBT.order, provider="another"))
+    assert Step.CREATE is next_step(other, now=now, patience=short)

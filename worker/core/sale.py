@@ -83,11 +83,6 @@ class Sale:
     looked_up_at: datetime | None = None
 
     @property
-    def is_open(self) -> bool:
-        """Whether it rests at the provider."""
-        return self.status in OPEN
-
-    @property
     def is_awaited(self) -> bool:
         """Whether it is at the provider, and on its way to the cash."""
         return self.status in AWAITED

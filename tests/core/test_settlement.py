@@ -1,0 +1,107 @@
+"""What is sold is not cash yet: an order is over when its proceeds can be withdrawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+import pytest
+
+from tests.core.builders import NOW, PATIENCE
+from tests.core.sale_builders import (
+    CANCEL,
+    CANCELLED,
+    FILLED,
+    OPEN,
+    UNSETTLED,
+    a_report,
+    a_sale,
+    seen,
+    selling,
+    statuses,
+)
+from worker.core.decide import Step, next_step
+from worker.core.sale import OrderReport, Sale, SaleStatus, contradiction
+from worker.core.withdrawal import Errand, ReasonCode, Status
+
+SOLD: Final = a_report(0, UNSETTLED, filled_quantity=None)
+#: An order for an amount of cash, as it was composed.
+NOMINAL: Final = a_sale(quantity=None, cash_amount="500.00")
+
+
+def test_a_sold_order_is_awaited_until_it_is_settled() -> None:
+    """
+    Nothing is withdrawn before; settled, the withdrawal goes on at once.
+    """
+    sold = seen(selling(OPEN), SOLD).withdrawal
+
+    assert [UNSETTLED] == statuses(sold)
+    assert "3" == sold.sales[0].filled_quantity
+    assert Errand.LOOK is sold.errand
+    assert sold.due_at is not None
+    assert sold.due_at > NOW
+    assert Step.SELL is next_step(sold, now=sold.due_at, patience=PATIENCE)
+
+    settled = seen(sold, a_report(0, FILLED), now=sold.due_at).withdrawal
+
+    assert sold.due_at == settled.due_at
+    assert Step.CREATE is next_step(settled, now=sold.due_at, patience=PATIENCE)
+
+
+def test_a_word_that_nobody_documented_leaves_a_sold_order_sold() -> None:
+    """
+    It is looked at again; it must not seem to rest, and be cancelled.
+    """
+    assert [UNSETTLED] == statuses(seen(selling(UNSETTLED), a_report(0, None)).withdrawal)
+
+
+def test_a_sale_that_a_mistrade_takes_back_ends_the_request() -> None:
+    """
+    What was sold can be cancelled before it is settled: the cash never comes.
+    """
+    decision = seen(selling(UNSETTLED), a_report(0, CANCELLED))
+
+    assert Status.REJECTED is decision.withdrawal.status
+    assert decision.withdrawal.reason is not None
+    assert ReasonCode.SALE_ENDED is decision.withdrawal.reason.code
+
+
+def test_nothing_is_waited_for_once_the_sale_is_given_up() -> None:
+    """
+    The shares are sold and nobody withdraws the cash: that much cannot be cancelled any more.
+    """
+    unwanted = selling(UNSETTLED, OPEN, **CANCEL)
+
+    decision = seen(unwanted, a_report(0, UNSETTLED), a_report(1, CANCELLED))
+
+    assert Status.CANCELLED is decision.withdrawal.status
+    assert [UNSETTLED, CANCELLED] == statuses(decision.withdrawal)
+
+
+def test_an_order_for_cash_is_recognised_by_what_it_raises() -> None:
+    """
+    It has no quantity of its own, whatever the provider made of it.
+    """
+    ours = a_report(client_order_id=None, quantity=None, cash_amount="500")
+    sold = replace(ours, quantity="2.7183")
+    others = replace(ours, cash_amount="400.00")
+
+    assert [None, None, "it raises another amount"] == [
+        contradiction(NOMINAL, order, taken_at=NOW) for order in (ours, sold, others)
+    ]
+
+
+@pytest.mark.parametrize(("told", "known"), [("2.7183", "2.7183"), (None, "0")])
+def test_what_an_order_for_cash_has_sold_only_the_provider_knows(
+    told: str | None, known: str
+) -> None:
+    """
+    It is taken from its word, and never made up.
+    """
+    report = OrderReport(order_id="ord_0", status=SaleStatus.FILLED, filled_quantity=told)
+    resting: Sale = replace(NOMINAL, status=OPEN, order_id="ord_0")
+
+    decision = seen(selling(resting), report, now=NOW + timedelta(days=2))
+
+    assert known == decision.withdrawal.sales[0].filled_quantity
