@@ -35,7 +35,8 @@ NEXT_MONDAY = datetime(2026, 6, 8, tzinfo=UTC)
         ("ach_plaid", Usual(1 * DAY, 3 * DAY)),
         ("wire", Usual(1 * HOUR, 8 * HOUR)),
         ("international_wire", Usual(1 * DAY, 5 * DAY)),
-        (None, Usual(1 * DAY, 5 * DAY)),
+        ("sea_mail", Usual(1 * DAY, 5 * DAY)),
+        (None, Usual(1 * HOUR, 1 * DAY)),
     ],
 )
 def test_without_history_the_documented_times_count(method: str | None, usual: Usual) -> None:

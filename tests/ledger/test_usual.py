@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -74,6 +75,22 @@ async def test_a_course_goes_from_the_first_status_to_the_end(
     expected = [] if course is None else [[NOW + hours * HOUR for hours in course]]
     assert expected == [[one.began_at, one.ended_at] for one in found]
     assert all(("bluum", "ach") == (one.provider, one.method) for one in found)
+
+
+async def test_without_a_choice_of_method_a_provider_is_learned_as_a_whole(url: str) -> None:
+    """
+    Its withdrawals have no method, and a course all the same.
+    """
+    async with open_ledger(url, clock=VirtualClock(NOW + 8 * DAY)) as ledger:
+        order = replace(an_order("req-1"), provider="upvest", method=None)
+        held = (await ledger.take(taken_in(order), FINGERPRINT)).held
+        pending = moved(held, Status.PENDING, now=NOW + HOUR, withdrawal_id="wd-1")
+        known = await ledger.record(held, pending)
+        assert known is not None
+        await ledger.record(known, moved(known, Status.COMPLETED, now=NOW + 2 * HOUR))
+        found = await ledger.courses()
+
+    assert [Course("upvest", "", NOW + HOUR, NOW + 2 * HOUR)] == found
 
 
 @pytest.mark.parametrize(("days", "count"), [(6, 0), (8, 1), (29, 1), (31, 0)])

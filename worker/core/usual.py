@@ -41,7 +41,10 @@ class Course:
 #: What is documented of Bluum's withdrawals: ACH 1-3 business days (neo-bank contract, the only
 #: figure there is). Of wires nothing is: they are paid within hours on business days, in the US by
 #: the Fedwire system's own hours. The rest is taken to be like the slowest deposits, 1-5 (PF).
+#: Where there is no choice of method it is a SEPA credit transfer (Upvest), of which Upvest says
+#: nothing: the law gives a bank until the end of the next business day (PSD2, article 83).
 DOCUMENTED: Final[Mapping[str, Usual]] = {
+    "": Usual(timedelta(hours=1), 1 * _DAY),
     "ach": Usual(1 * _DAY, 3 * _DAY),
     "ach_plaid": Usual(1 * _DAY, 3 * _DAY),
     "wire": Usual(timedelta(hours=1), timedelta(hours=8)),
@@ -55,7 +58,7 @@ _LATEST_SHARE: Final = 0.9
 
 
 def documented(method: str | None) -> Usual:
-    """Return what is known of a method without any history."""
+    """Return what is known of a method without any history; None where there is no choice of one."""
     return DOCUMENTED.get(method or "", OTHERWISE)
 
 

@@ -63,7 +63,6 @@ def _courses_of(connection: Connection, ids: Sequence[int]) -> Iterator[Course]:
         .where(
             withdrawals.c.id.in_(ids),
             withdrawals.c.provider.is_not(None),
-            withdrawals.c.method.is_not(None),
         )
         .group_by(
             withdrawals.c.id,
@@ -83,7 +82,7 @@ def _course(moves: Iterable[RowMapping]) -> Iterator[Course]:
     at: dict[Status, int] = {}
     provider = method = ""
     for move in moves:
-        provider, method = move["provider"], move["method"]
+        provider, method = move["provider"], move["method"] or ""
         at[Status(move["status"])] = move["at"]
     begun = [at[status] for status in _IN_FLIGHT if status in at]
     ended = min((status for status in at if status in TERMINAL), key=at.__getitem__, default=None)
