@@ -144,6 +144,15 @@ def test_without_a_clear_word_it_is_asked_for_again(answer: Answer, seen: Answer
     assert Step.CANCEL is next_step(after, now=NOW + SECOND, patience=PATIENCE)
 
 
+def test_a_yes_that_is_not_seen_yet_is_given_time() -> None:
+    """
+    Asked again at once, the provider could refuse what it has done already; its reads lag behind.
+    """
+    after = cancel(CANCELLED, ACCEPTED).withdrawal
+
+    assert (True, NOW + PATIENCE.settling) == (after.cancel_wanted, after.due_at)
+
+
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED])
 def test_an_end_answers_the_cancellation_too(status: Status) -> None:
     """

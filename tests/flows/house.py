@@ -133,7 +133,7 @@ class House:
             submission=self.submission,
             resolution=self.resolution,
             looking=Looking(**shared, **choosing, outlook=self.outlook),
-            cancelling=Cancelling(**shared, **choosing),
+            cancelling=Cancelling(**shared, **choosing, sleep=self._sleep),
             selling=Selling(
                 **shared, **choosing, may_call=lambda provider: provider not in self.out
             ),

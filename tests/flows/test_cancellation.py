@@ -13,6 +13,7 @@ from tests.flows.fakes import FakeOutbox
 from tests.flows.flaky import Line
 from tests.flows.house import GRACE, open_house
 from tests.flows.waiting import until
+from worker.core.answers import Reported
 from worker.core.burials import identity
 from worker.core.messages import DeadReason, Envelope
 from worker.core.withdrawal import Status
@@ -104,6 +105,23 @@ async def test_a_cancellation_in_time(house: House) -> None:
         if copy.type == "withdrawal.cancelled"
     ]
     assert {"taken": 1} == house.cancels
+
+
+async def test_a_read_that_lags_behind_makes_no_refusal(house: House) -> None:
+    """
+    The provider cancels, shows it as pending for a moment, and would refuse to cancel it twice.
+    """
+    await house.deliver()
+    await house.cancel()
+    house.bank.looks.extend([Reported("wd_1", Status.PENDING, "pending")] * 2)
+    await house.step()
+
+    assert ["received", "pending", "cancelled"] == await house.events()
+    assert (["wd_1"], 3, [0.5, 1.0]) == (
+        house.bank.cancelled,
+        len(house.bank.looked),
+        house.slept,
+    )
 
 
 async def test_a_cancellation_by_the_providers_id(house: House) -> None:

@@ -309,7 +309,9 @@ def decide_cancel(
     """Say what follows from a cancel call: `answer` is its own, `seen` that of the look after it.
 
     The look alone moves the withdrawal. When it is still open and the provider clearly refused, the
-    cancellation is over; without a clear word it is asked for again, which harms nobody.
+    cancellation is over; without a clear word it is asked for again, which harms nobody. After a
+    yes that the look does not show yet, only a settling delay later: asked at once, the provider
+    could refuse what it has already done, while the look still shows it as open.
     """
     if isinstance(seen, Reported):
         moved = _follow(
@@ -326,7 +328,14 @@ def decide_cancel(
         moved_on = _look_again(withdrawal, seen, now=now, patience=patience, chance=chance)
     wait = patience.retries.delay(moved_on.withdrawal.looks, chance=chance)
     wait = max(wait, _asked_for(answer, patience), _asked_for(seen, patience))
+    if says_cancelled(answer):
+        wait = max(wait, patience.settling)
     return Decision(replace(moved_on.withdrawal, due_at=now + wait), moved_on.changes)
+
+
+def says_cancelled(answer: Answer) -> bool:
+    """Tell whether the answer to a cancel call says that it was done."""
+    return isinstance(answer, Reported) and answer.status is Status.CANCELLED
 
 
 def decide_wallet(

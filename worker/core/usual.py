@@ -58,7 +58,7 @@ _LATEST_SHARE: Final = 0.9
 
 
 def documented(method: str | None) -> Usual:
-    """Return what is known of a method without any history; None where there is no choice of one."""
+    """Return what is known of a method without history; None where there is no choice of one."""
     return DOCUMENTED.get(method or "", OTHERWISE)
 
 

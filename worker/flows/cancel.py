@@ -4,19 +4,26 @@ The answer to a cancel call is in no documentation; what became of the money is 
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.core.answers import Answer, Denied, Reported
-from worker.core.decide import decide_cancel
+from worker.core.decide import decide_cancel, says_cancelled
+from worker.core.withdrawal import Status
 from worker.flows.commit import commit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from worker.core.decide import Held
     from worker.core.schedule import Patience
     from worker.flows.ports import Announcer, Now, Observer, Recorder
+
+#: What was cancelled may be shown as such a moment later (Upvest: SIM). So often, after pauses of
+#: so many seconds, it is looked at before it is left to later.
+_PAUSES: Final = (0.5, 1.0, 2.0)
+_OPEN: Final = frozenset({Status.PENDING, Status.PROCESSING, Status.SUBMITTED})
 
 
 class Canceller(Protocol):
@@ -45,6 +52,7 @@ class Cancelling:
         patience: Patience,
         chance: Callable[[], float],
         denied: Callable[[str], None],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._providers = providers
         self._commit = partial(commit, ledger=ledger, observer=observer, announcer=announcer)
@@ -53,6 +61,7 @@ class Cancelling:
         self._patience = patience
         self._chance = chance
         self._denied = denied
+        self._sleep = sleep
 
     async def run(self, held: Held) -> None:
         """Ask once for one withdrawal's cancellation, and commit what follows."""
@@ -62,6 +71,11 @@ class Cancelling:
         provider = self._providers[name]
         answer = await provider.cancel(party_id, withdrawal_id)
         seen = await provider.look(party_id, withdrawal_id)
+        for pause in _PAUSES if says_cancelled(answer) else ():
+            if not isinstance(seen, Reported) or seen.status not in _OPEN:
+                break
+            await self._sleep(pause)
+            seen = await provider.look(party_id, withdrawal_id)
         if isinstance(answer, Denied) or isinstance(seen, Denied):
             self._denied(name)
         if isinstance(seen, Reported) and seen.status is None:
