@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from config.logging import configure_logging
+from config.settings import CREDENTIALS
 from worker.app import broker_of, open_providers
 from worker.cli.books import check_books
 from worker.cli.settings import FAILED, settings_or_exit
@@ -145,7 +146,14 @@ async def _credentials(settings: Settings) -> list[Finding]:
             elif accepted:
                 found = Finding(name, holds=True, detail="credentials accepted")
             else:
-                mend = f"are {prefix}API_KEY and {prefix}API_SECRET those of this environment?"
+                mend = _mend_refused(name)
                 found = Finding(name, holds=False, detail="credentials refused", mend=mend)
             findings.append(found)
     return findings
+
+
+def _mend_refused(provider: str) -> str:
+    names = next(names for known, names in CREDENTIALS.items() if known == provider)
+    mend = f"are {' and '.join(names)} those of this environment?"
+    # Its calls are signed, and a signature holds for a minute.
+    return f"{mend} Is the clock of this machine right?" if provider == "upvest" else mend
