@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from worker.app.parts import SHAPES
 from worker.core.cancellations import Cancel, read_cancel
 from worker.core.messages import Envelope, Misread, Understood, read
+from worker.demo.companies import COMPANIES
 from worker.demo.evidence import content_of
 from worker.demo.scenario import Message, Scenario, interleaved
 from worker.demo.scenarios import SCENARIOS
-from worker.providers.bluum import BluumRequest
+from worker.providers.bluum_requests import BluumRequest
 
 METHODS = {"ach", "wire", "international_wire", "manual_bank_transfer"}
 
@@ -23,8 +25,8 @@ def understood(message: Message) -> Understood | Cancel | Misread:
         headers=message.headers,
     )
     if message.cancels is not None:
-        return read_cancel(envelope, providers={"bluum"}, default_provider="bluum")
-    return read(envelope, shapes={"bluum": BluumRequest}, default_provider="bluum")
+        return read_cancel(envelope, providers=SHAPES.keys(), default_provider="bluum")
+    return read(envelope, shapes=SHAPES, default_provider="bluum")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.title)
@@ -56,6 +58,20 @@ def test_all_methods_are_asked_for_by_several_investors() -> None:
     assert METHODS == {request.method for request in good}
     assert len({request.investor_id for request in good}) > 5
     assert len(good) > 40
+
+
+def test_every_provider_is_asked_to_pay() -> None:
+    """
+    And each is one of those that are simulated.
+    """
+    asked = {
+        message.request.provider
+        for scenario in SCENARIOS
+        for message in map(understood, scenario.messages)
+        if isinstance(message, Understood) and scenario.withdrawals
+    }
+
+    assert set(SHAPES) == {company.name for company in COMPANIES} == asked
 
 
 def test_no_two_scenarios_share_a_message() -> None:

@@ -169,6 +169,23 @@ def test_what_happens_later_is_read_under_the_key_of_what_it_happens_to() -> Non
     ) == read_effects(record)
 
 
+def test_a_bare_key_is_read_as_the_one_that_it_was_made_of() -> None:
+    """
+    Upvest takes UUIDs without a word before them; the events and the audit have the whole key.
+    """
+    order, payout = sale_key("a", 0), idempotency_key("a")
+    record = {
+        "effects": [
+            {"effect": "order", "id": "o", "idempotency_key": order.removeprefix("sell-")},
+            {"effect": "withdrawal", "id": "w", "idempotency_key": payout.removeprefix("wd-")},
+            {"effect": "reversal", "id": "w"},
+        ]
+    }
+
+    assert (Executed(payout, "w"),) == read_record(record)
+    assert [order, payout, payout] == [effect.key for effect in read_effects(record)]
+
+
 def test_attempts_at_webhooks_are_read() -> None:
     """
     Each with the event, whom it is about, and what became of it.

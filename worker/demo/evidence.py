@@ -5,14 +5,19 @@ Pure: bytes and documents in, the audit's values out."""
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.demo.audit import Buried, Delivery, Effect, Executed, Heard, Ordered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_PREFIXES: Final = {"withdrawal": "wd-", "order": "sell-"}
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def content_of(body: bytes) -> str:
@@ -23,7 +28,7 @@ def content_of(body: bytes) -> str:
 def read_record(record: Mapping[str, Any]) -> tuple[Executed, ...]:
     """Read what `GET /_simulator/record` answers: every withdrawal that was executed."""
     return tuple(
-        Executed(effect["idempotency_key"], effect["id"])
+        Executed(_key(effect), effect["id"])
         for effect in record["effects"]
         if effect["effect"] == "withdrawal"
     )
@@ -34,7 +39,7 @@ def read_effects(record: Mapping[str, Any]) -> tuple[Effect, ...]:
 
     In the order of happening. What happened to a withdrawal or an order carries its key.
     """
-    keys = {effect["id"]: effect.get("idempotency_key") for effect in reversed(record["effects"])}
+    keys = {effect["id"]: _key(effect) for effect in reversed(record["effects"])}
     return tuple(
         Effect(effect["effect"], keys[effect["id"]], effect["id"]) for effect in record["effects"]
     )
@@ -46,6 +51,15 @@ def read_deliveries(record: Mapping[str, Any]) -> tuple[Delivery, ...]:
         Delivery(attempt["event"], attempt["id"], attempt["outcome"])
         for attempt in record["webhooks"]
     )
+
+
+def _key(effect: Mapping[str, Any]) -> str | None:
+    """Return the key under which something was executed, as the worker's events write it.
+
+    Upvest takes bare UUIDs, and knows by the call what each is for.
+    """
+    key: str | None = effect.get("idempotency_key")
+    return f"{_PREFIXES[effect['effect']]}{key}" if key and _UUID.fullmatch(key) else key
 
 
 def read_event(body: bytes, *, event_id: str | None) -> Heard:

@@ -31,7 +31,8 @@ CANCEL_REFUSED: Final = "cancel_refused"
 #: The events that are no step on everybody's way.
 _SPECIAL: Final = frozenset({"raising_cash", "awaiting_funds", CANCEL_REFUSED, REVERSAL})
 _WITHDRAWAL: Final = "withdrawal"
-_FILL: Final = "fill"
+#: The cash of a sale comes in; where it is settled, only with that.
+_SOLD: Final = frozenset({"fill", "settlement"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,7 @@ def _filled(events: Sequence[Heard]) -> tuple[str, ...]:
 
 def _is_sold_first(course: Sequence[str]) -> bool:
     """Tell whether nothing was withdrawn before all was sold."""
-    return _FILL not in dropwhile(lambda kind: kind != _WITHDRAWAL, course)
+    return _SOLD.isdisjoint(dropwhile(lambda kind: kind != _WITHDRAWAL, course))
 
 
 def _hastened(scenario: Scenario, events: Sequence[Heard]) -> float | None:

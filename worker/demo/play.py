@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Final, assert_never
 
 from worker.demo.audit import HELD, Forged
@@ -166,10 +167,10 @@ async def _watch_provider(stage: Stage, story: Story) -> None:
 
 
 async def _read_record(stage: Stage, story: Story) -> None:
-    record = await stage.record()
+    records = await stage.records()
     story.look(
-        read_record(record),
-        read_effects(record),
-        read_deliveries(record),
-        replays=record["counters"]["replays"],
+        tuple(chain.from_iterable(map(read_record, records))),
+        tuple(chain.from_iterable(map(read_effects, records))),
+        tuple(chain.from_iterable(map(read_deliveries, records))),
+        replays=sum(record["counters"]["replays"] for record in records),
     )

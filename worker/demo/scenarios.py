@@ -38,6 +38,24 @@ _PENDING: Final = frozenset({"pending"})
 _WAITING: Final = frozenset({"awaiting_funds"})
 _FOR_EVER: Final = "2099-12-31T00:00:00Z"
 
+_ACCOUNT: Final[dict[str, Any]] = {
+    "provider": "bluum_accounts",
+    "account_id": "3d0b0e65-35d3-4dcd-8df7-10286ebb4b4b",
+    "amount": "125.50",
+    "currency": "USD",
+}
+#: To the simulator 0bad0422 means a group with 1.00 in it, and the account's end whose it is.
+_UPVEST: Final[dict[str, Any]] = {
+    "provider": "upvest",
+    "account_group_id": "0bad0422-58f1-4b7b-8a53-6f2f0f7a2c22",
+    "reference_account_id": "7c1e0d52-1a57-4c8e-9a0a-3f5d1f0c9b11",
+    "user_id": "5d0a7f64-2b1c-4f0e-8d43-9f1b2c3d4e55",
+    "amount": "450.00",
+    "currency": "EUR",
+    "remittance_information": "Monthly withdrawal",
+}
+_UPVEST_ACCOUNT: Final = "11111111-58f1-4b7b-8a53-6f2f0f7a2c22"
+
 
 def _request(number: int, **changes: object) -> dict[str, Any]:
     return {
@@ -85,6 +103,7 @@ def _cloud_events() -> Scenario:
             "cloudEvents:type": "com.example.withdrawal.requested",
             "cloudEvents:source": "/demo",
         },
+        wants_answer=True,
     )
     structured = Message(
         name="cloud-event-structured",
@@ -100,26 +119,46 @@ def _cloud_events() -> Scenario:
                 "data": _request(4),
             }
         ),
+        wants_answer=True,
     )
-    title = "CloudEvents, both modes"
+    title = "CloudEvents, reply_to"
     return Scenario(title=title, messages=(binary, structured), ends=_PAID, withdrawals=2)
 
 
-def _answered() -> Scenario:
-    message = Message(name="answered", body=_written(_request(5)), wants_answer=True)
+def _repeated() -> Scenario:
+    message = _message("again", 6)
     return Scenario(
-        title="Wants answers (reply_to)", messages=(message,), ends=_PAID, withdrawals=1
+        title="Sent again, and again",
+        messages=(message,),
+        turns=(Turn(_TAKEN_IN, message), Turn(ENDS, message)),
+        ends=_PAID,
+        withdrawals=1,
     )
 
 
-def _repeated(title: str, name: str, *, after: frozenset[str]) -> Scenario:
-    message = _message(name, 6)
+def _by_account() -> Scenario:
+    plaid = {"plaid_options": {"item_id": "item_1", "account_id": "acc_1"}}
+    wire = {"wire_options": {"account_number": "000123456", "routing_number": "021000021"}}
+    messages = tuple(
+        Message(name=f"account-{method}", body=_written(_ACCOUNT | {"method": method} | options))
+        for method, options in (("ach_plaid", plaid), ("ach", plaid), ("wire", wire))
+    )
+    title = "Bluum, account-scoped"
+    return Scenario(title=title, messages=messages, ends=_PAID, withdrawals=len(messages))
+
+
+def _at_upvest() -> Scenario:
+    # The account group holds 1.00, a share is worth 100.00; its cash comes when it is settled.
+    order = {"account_id": _UPVEST_ACCOUNT, "instrument_id": "US0378331005", "quantity": "5"}
+    body = _written(_UPVEST | {"sell": [order]})
     return Scenario(
-        title=title,
-        messages=(message,),
-        turns=(Turn(after, message),),
-        ends=_PAID,
+        title="Upvest: sold and settled",
+        messages=(Message(name="upvest", body=body),),
+        ends=frozenset({"completed"}),
         withdrawals=1,
+        told={"raising_cash": 1},
+        effects={"order": 1, "fill": 1, "settlement": 1},
+        filled=("5",),
     )
 
 
@@ -235,9 +274,9 @@ SCENARIOS: Final = (
     _forged(),
     _all_methods(),
     _cloud_events(),
-    _answered(),
-    _repeated("Sent again in flight", "again-in-flight", after=_TAKEN_IN),
-    _repeated("Sent again after its end", "again-after-the-end", after=ENDS),
+    _repeated(),
+    _by_account(),
+    _at_upvest(),
     Scenario(
         title="Same id, another amount",
         messages=(_message("reused", amount="10.00"), _message("reused", amount="99.00")),

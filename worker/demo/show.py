@@ -147,8 +147,9 @@ class _Demo:
             return await course
 
     async def _course(self, stage: Stage) -> Verdict:
-        seconds = await stage.start_simulator()
-        self.say(f"Bluum simulator: ready after {seconds:.1f} s at {stage.api_url}")
+        seconds = await stage.start_simulators()
+        names = ", ".join(stage.simulators)
+        self.say(f"simulators: ready after {seconds:.1f} s ({names})")
         seconds = await stage.start_worker()
         self.say(f"worker: ready after {seconds:.1f} s")
         return await play(stage, self._screen, keep=self._keep)
@@ -162,8 +163,8 @@ class _Demo:
             stop = f"{stop}; docker stop {stage.broker.container}"
         named = {
             "RabbitMQ": stage.broker.url,
-            "Bluum simulator": stage.api_url,
-            "Its record": stage.record_url,
+            **{each.company.title: each.api_url for each in stage.simulators.values()},
+            "Their records": next(iter(stage.simulators.values())).record_url + " and the like",
             "Worker": f"{stage.probes_url}/readyz",
             "Metrics": f"{stage.probes_url}/metrics",
             "Webhooks": stage.webhooks_url,

@@ -1,4 +1,4 @@
-"""What the demo runs on: broker, simulator and worker, each a real process on loopback.
+"""What the demo runs on: broker, simulators and worker, each a real process on loopback.
 
 Starts, kills and ends them; what is asked of them stands elsewhere."""
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
 
+from worker.demo.companies import BLUUM, COMPANIES, SIGNATURE_HEADER
 from worker.demo.processes import Program
 from worker.demo.rabbitmq_node import NodeFailed, free_ports
 from worker.demo.scenarios import FIRST_LOOK
@@ -22,6 +23,7 @@ from worker.demo.scenarios import FIRST_LOOK
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.demo.companies import Company
     from worker.demo.folder import Folder
 
 _READY_SECONDS_MAX: Final = 30.0
@@ -29,33 +31,10 @@ _PAUSE_SECONDS: Final = 0.05
 _ANSWER_SECONDS_MAX: Final = 10.0
 _PYTHON: Final = (sys.executable, "-m", "worker")
 
-#: Under which the simulator signs its webhooks.
-_SECRET: Final = "whsec-of-the-demo"  # noqa: S105 - nothing real is opened by it
-_WEBHOOK_PATH: Final = "/webhooks/bluum"
-_SIGNATURE_HEADER: Final = "X-Bluum-Signature"
-
-#: The simulator's options. Slow enough to watch, and to be killed in the middle of a call; Bluum's
-#: own limit; a few withdrawals fail, as they do in real life. What the worker misses while it is
-#: down is delivered again soon.
-_SIMULATOR: Final = {
-    "--pace": "1.0",
-    "--latency": "0.4",
-    "--rate-limit": "25",
-    "--failure-share": "0.04",
-    "--fill-delay": "0.7",
-    "--webhook-secret": _SECRET,
-    "--webhook-header": _SIGNATURE_HEADER,
-    "--webhook-retries": ",".join(["0.5"] * 40),
-}
 #: The worker's settings besides its addresses. It looks so rarely that what is known sooner was
 #: told by webhook. What else takes minutes in production takes a second. Nothing is compared in the
 #: background: that, too, would find out what has happened.
 _WORKER: Final = {
-    "WORKER_BLUUM__API_KEY": "simulator-key",
-    "WORKER_BLUUM__API_SECRET": "simulator-secret",
-    "WORKER_BLUUM__RATE_LIMIT": "25",
-    "WORKER_BLUUM__WEBHOOK__SECRET": _SECRET,
-    "WORKER_BLUUM__WEBHOOK__HEADER": _SIGNATURE_HEADER,
     "WORKER_POLLING__FIRST_DELAY": f"{FIRST_LOOK.total_seconds():g}",
     "WORKER_POLLING__GROWTH": "1.0",
     "WORKER_POLLING__CAP": f"{FIRST_LOOK.total_seconds():g}",
@@ -101,52 +80,70 @@ class StageFailed(Exception):  # noqa: N818 - named by what happened
     """A program did not come up, or ended by itself; the message ends with its last words."""
 
 
-class Stage:
-    """The three of them in one folder, started one by one and ended together."""
+class Simulator:
+    """One provider's simulator: its process, and where it is."""
 
-    def __init__(self, folder: Folder, broker: Broker) -> None:
-        simulator_port, probes_port, webhooks_port = free_ports(3)
-        self.folder = folder
-        self.broker = broker
-        self.simulator_url = f"http://127.0.0.1:{simulator_port}"
-        self.probes_url = f"http://127.0.0.1:{probes_port}"
-        self.webhooks_url = f"http://127.0.0.1:{webhooks_port}{_WEBHOOK_PATH}"
-        self.ledger = folder.path / _LEDGER
-        self.simulator = self._program(
-            "simulator",
-            _simulator_command(simulator_port, webhooks_url=self.webhooks_url),
-            self._environ({}),
-        )
-        settings = _WORKER | {
-            "WORKER_RABBITMQ__URL": broker.url,
-            "WORKER_LEDGER__URL": f"sqlite:///{_LEDGER}",
-            "WORKER_BLUUM__BASE_URL": self.api_url,
-            "WORKER_HTTP__PORT": str(probes_port),
-            "WORKER_WEBHOOKS__PORT": str(webhooks_port),
-        }
-        self.worker = self._program("worker", (*_PYTHON, "run"), self._environ(settings))
+    def __init__(self, company: Company, *, port: int, program: Program) -> None:
+        self.company = company
+        self.program = program
+        self._url = f"http://127.0.0.1:{port}"
 
     @property
     def api_url(self) -> str:
         """Where the simulated API begins."""
-        return f"{self.simulator_url}/v1"
+        return f"{self._url}{self.company.root}"
 
     @property
     def record_url(self) -> str:
-        """Where the simulator tells what it executed."""
-        return f"{self._control_url}/record"
+        """Where it tells what it executed."""
+        return self.control_url("record")
 
-    @property
-    def _control_url(self) -> str:
-        return f"{self.simulator_url}/_simulator"
+    def control_url(self, call: str) -> str:
+        """Where one of its control calls is."""
+        return f"{self._url}/_simulator/{call}"
 
-    async def start_simulator(self) -> float:
-        """Start the simulator; return after how many seconds it answered."""
-        return await self._start(self.simulator, f"{self._control_url}/healthz")
+
+class Stage:
+    """All of them in one folder, started one by one and ended together."""
+
+    def __init__(self, folder: Folder, broker: Broker) -> None:
+        probes_port, webhooks_port, *ports = free_ports(2 + len(COMPANIES))
+        self.folder = folder
+        self.broker = broker
+        self.probes_url = f"http://127.0.0.1:{probes_port}"
+        self.webhooks_url = f"http://127.0.0.1:{webhooks_port}"
+        self.ledger = folder.path / _LEDGER
+        self.simulators = {
+            company.name: self._simulator(company, port)
+            for company, port in zip(COMPANIES, ports, strict=True)
+        }
+        settings = _WORKER | {
+            "WORKER_RABBITMQ__URL": broker.url,
+            "WORKER_LEDGER__URL": f"sqlite:///{_LEDGER}",
+            "WORKER_HTTP__PORT": str(probes_port),
+            "WORKER_WEBHOOKS__PORT": str(webhooks_port),
+        }
+        for simulator in self.simulators.values():
+            settings |= simulator.company.environ(simulator.api_url)
+        self.worker = self._program("worker", (*_PYTHON, "run"), self._environ(settings))
+
+    async def start_simulators(self) -> float:
+        """Start the simulators; return after how many seconds all of them answered."""
+        begun = time.monotonic()
+        for simulator in self.simulators.values():
+            simulator.program.start()
+        self.note_pids(os.getpid())
+        for simulator in self.simulators.values():
+            await self._until_ready(simulator.program, simulator.control_url("healthz"))
+        return time.monotonic() - begun
 
     async def start_worker(self) -> float:
         """Start the worker; return after how many seconds it was ready."""
-        return await self._start(self.worker, f"{self.probes_url}/readyz")
+        begun = time.monotonic()
+        self.worker.start()
+        self.note_pids(os.getpid())
+        await self._until_ready(self.worker, f"{self.probes_url}/readyz")
+        return time.monotonic() - begun
 
     def stop_worker(self) -> None:
         """End the worker in order; raises StageFailed when it does not end so."""
@@ -154,11 +151,14 @@ class Stage:
             why = f"the worker ended with {code} when it was asked to stop"
             raise StageFailed(f"{why}:\n{self.worker.last_words()}")
 
-    async def record(self) -> Mapping[str, Any]:
-        """Return the simulator's record of every effect on money."""
-        async with _client() as client, client.get(self.record_url) as answer:
-            document: Mapping[str, Any] = await answer.json()
-            return document
+    async def records(self) -> list[Mapping[str, Any]]:
+        """Return each simulator's record of every effect on money."""
+        records: list[Mapping[str, Any]] = []
+        async with _client() as client:
+            for simulator in self.simulators.values():
+                async with client.get(simulator.record_url) as answer:
+                    records.append(await answer.json())
+        return records
 
     async def deposit(self, investor_id: str, amount: str) -> None:
         """Let cash come into an investor's wallet."""
@@ -175,46 +175,57 @@ class Stage:
         """
         event = {"event": "transfer.withdrawal.failed", "data": {"id": withdrawal_id}}
         body = json.dumps(event).encode()
-        headers = {_SIGNATURE_HEADER: hmac.new(b"not the secret", body, "sha256").hexdigest()}
+        headers = {SIGNATURE_HEADER: hmac.new(b"not the secret", body, "sha256").hexdigest()}
+        url = f"{self.webhooks_url}{BLUUM.webhook_path}"
         async with _client() as client:
             while True:
                 with suppress(aiohttp.ClientError, TimeoutError):
-                    async with client.post(self.webhooks_url, data=body, headers=headers) as answer:
+                    async with client.post(url, data=body, headers=headers) as answer:
                         return answer.status
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     def check(self, *programs: Program) -> None:
         """Raise StageFailed when one of these (else: any) has ended by itself."""
-        for program in programs or (self.simulator, self.worker):
+        for program in programs or self._programs:
             if program.has_ended:
                 raise StageFailed(f"the {program.name} ended by itself:\n{program.last_words()}")
 
     def note_pids(self, *others: int) -> None:
         """Write down all processes, and `others`, for whoever has to end them without us."""
-        ours = (self.worker.pid, self.simulator.pid, *self.broker.pids)
+        ours = (*(program.pid for program in self._programs), *self.broker.pids)
         self.folder.note([*others, *(pid for pid in ours if pid is not None)])
 
     def stop(self) -> None:
         """End everything in order: those who talk before those they talk to."""
-        self.worker.stop()
-        self.simulator.stop()
+        for program in self._programs:
+            program.stop()
         with suppress(NodeFailed, OSError):
             self.broker.stop()
 
     def kill(self) -> None:
         """End everything at once."""
-        self.worker.kill()
-        self.simulator.kill()
+        for program in self._programs:
+            program.kill()
         with suppress(NodeFailed, OSError):
             self.broker.kill()
 
     async def _order(self, call: str, document: Mapping[str, str]) -> None:
-        """Order something of the simulator. Raises ClientError when it refuses."""
-        async with (
-            _client() as client,
-            client.post(f"{self._control_url}/{call}", json=document) as answer,
-        ):
+        """Order something of Bluum's simulator. Raises ClientError when it refuses."""
+        url = self.simulators[BLUUM.name].control_url(call)
+        async with _client() as client, client.post(url, json=document) as answer:
             answer.raise_for_status()
+
+    @property
+    def _programs(self) -> tuple[Program, ...]:
+        """All of them, those who talk before those they talk to."""
+        return (self.worker, *(simulator.program for simulator in self.simulators.values()))
+
+    def _simulator(self, company: Company, port: int) -> Simulator:
+        named = {**company.options, "--webhook-url": f"{self.webhooks_url}{company.webhook_path}"}
+        options = [word for option in named.items() for word in option]
+        command = (*_PYTHON, "simulate", company.name, "--port", str(port), *options)
+        program = self._program(f"simulator-{company.name}", command, self._environ({}))
+        return Simulator(company, port=port, program=program)
 
     def _program(self, name: str, command: tuple[str, ...], environ: Mapping[str, str]) -> Program:
         return Program(
@@ -230,10 +241,8 @@ class Stage:
         ours = {name: text for name, text in os.environ.items() if not name.startswith("WORKER_")}
         return ours | dict(settings)
 
-    async def _start(self, program: Program, url: str) -> float:
+    async def _until_ready(self, program: Program, url: str) -> None:
         begun = time.monotonic()
-        program.start()
-        self.note_pids(os.getpid())
         async with _client() as client:
             while not await _answers(client, url):
                 self.check(program)
@@ -241,13 +250,6 @@ class Stage:
                     why = f"the {program.name} is not ready after {_READY_SECONDS_MAX:g} s"
                     raise StageFailed(f"{why}:\n{program.last_words()}")
                 await asyncio.sleep(_PAUSE_SECONDS)
-        return time.monotonic() - begun
-
-
-def _simulator_command(port: int, *, webhooks_url: str) -> tuple[str, ...]:
-    named = {**_SIMULATOR, "--webhook-url": webhooks_url}
-    options = [word for option in named.items() for word in option]
-    return (*_PYTHON, "simulate", "bluum", "--port", str(port), *options)
 
 
 def _client() -> aiohttp.ClientSession:
