@@ -12,10 +12,22 @@ the code, except where a refusal's code contradicts it: then nothing is final.""
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from worker.core.withdrawal import ReasonCode
+from worker.providers.answer_senses import (
+    AS_ASKED,
+    CONFLICTED,
+    DENIED,
+    REPORTED,
+    SELL,
+    THROTTLED,
+    Sense,
+    refusal,
+    rows,
+    said,
+    unclear,
+)
 from worker.providers.answer_table import (
     ERRORS,
     NO_STATUS,
@@ -24,108 +36,30 @@ from worker.providers.answer_table import (
     AnswerTable,
     Body,
     Meaning,
-    Operation,
-    Row,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from worker.providers.answer_senses import Said, Senses
 
 
-@dataclass(frozen=True, slots=True)
-class _Sense:
-    """What an answer means to one kind of call."""
-
-    meaning: Meaning
-    acts: Acts
-    reason: ReasonCode | None = None
-    why: str | None = None
-
-
-_Senses: TypeAlias = "Mapping[frozenset[Operation], _Sense]"
-
-_CREATE: Final = frozenset({Operation.CREATE})
-_SELL: Final = frozenset({Operation.SELL})
-_ONE: Final = frozenset({Operation.LOOK, Operation.CANCEL, Operation.ORDER, Operation.CANCEL_ORDER})
-_LIST: Final = frozenset({Operation.LIST, Operation.SURVEY, Operation.ORDERS})
-_CREDENTIALS: Final = frozenset({Operation.CREDENTIALS})
-_ALL: Final = (_CREATE, _SELL, _ONE, _LIST, _CREDENTIALS)
-
-_ACCEPTED: Final = _Sense(Meaning.ACCEPTED, Acts.US)
-
-
-def _alike(sense: _Sense) -> _Senses:
-    return dict.fromkeys(_ALL, sense)
-
-
-def _unclear(why: str | None = None, acts: Acts = Acts.US) -> _Senses:
-    return _alike(_Sense(Meaning.UNCLEAR, acts, why=why))
-
-
-def _refusal(reason: ReasonCode, acts: Acts = Acts.CUSTOMER) -> _Senses:
-    """Ends a first create or place call; a refused look says nothing about the money.
-
-    Whoever is refused in Bluum's words was let in: the credentials work.
-    """
-    refused_look = _Sense(Meaning.REFUSED, Acts.US, reason)
-    return {
-        _CREATE: _Sense(Meaning.REFUSED, acts, reason),
-        _SELL: _Sense(Meaning.REFUSED, acts, reason),
-        _ONE: refused_look,
-        _LIST: refused_look,
-        _CREDENTIALS: _ACCEPTED,
-    }
-
-
-_REPORTED: Final[_Senses] = dict.fromkeys((_CREATE, _SELL, _ONE), _Sense(Meaning.REPORTED, Acts.US))
-_AS_ASKED: Final[_Senses] = {
-    **_REPORTED,
-    _LIST: _Sense(Meaning.LISTED, Acts.US),
-    _CREDENTIALS: _ACCEPTED,
-}
-_DENIED: Final = _alike(_Sense(Meaning.DENIED, Acts.OPERATOR))
-#: Both are no answer to the question whether the credentials work.
-_THROTTLED: Final[_Senses] = {
-    **_alike(_Sense(Meaning.THROTTLED, Acts.US)),
-    _CREDENTIALS: _Sense(Meaning.UNCLEAR, Acts.US),
-}
-#: There is nothing for a list to be in conflict with.
-_CONFLICTED: Final[_Senses] = {
-    **_alike(_Sense(Meaning.UNCLEAR, Acts.US)),
-    _CREATE: _Sense(Meaning.CONFLICTED, Acts.US),
-    _SELL: _Sense(Meaning.CONFLICTED, Acts.US),
-    _ONE: _Sense(Meaning.CONFLICTED, Acts.US),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """One answer of Bluum's, with what it means to each kind of call."""
-
-    statuses: frozenset[int]
-    bodies: frozenset[Body]
-    codes: frozenset[str]
-    senses: _Senses
-    source: str
-    note: str
-
-
-def _code(code: str, senses: _Senses, note: str, source: str = "CODES") -> _Answer:
+def _code(code: str, senses: Senses, note: str, source: str = "CODES") -> Said:
     """Bluum's code, in the envelope and under the status that the code names."""
     return _answer({int(code[:3])}, senses, source, note, codes={code}, bodies={Body.ENVELOPE})
 
 
 def _answer(
-    statuses: set[int] | range,
-    senses: _Senses,
+    statuses: AbstractSet[int] | range,
+    senses: Senses,
     source: str,
     note: str = "",
     *,
-    codes: set[str] | frozenset[str] = frozenset(),
-    bodies: set[Body] | frozenset[Body] = ERRORS,
-) -> _Answer:
-    full = frozenset(code if code.isupper() else f"BLUM-{code}" for code in codes)
-    return _Answer(frozenset(statuses), frozenset(bodies), full, senses, source, note)
+    codes: AbstractSet[str] = frozenset(),
+    bodies: AbstractSet[Body] = ERRORS,
+) -> Said:
+    full = {code if code.isupper() else f"BLUM-{code}" for code in codes}
+    return said(statuses, senses, source, note, codes=full, bodies=bodies)
 
 
 _SUCCESS: Final = range(200, 300)
@@ -140,15 +74,15 @@ _FUNDS: Final = {"422-001", "422-005"}
 _KEYS: Final = {f"401-00{number}" for number in range(1, 6)}
 _CONFLICTS: Final = {f"409-00{number}" for number in range(1, 4)}
 
-_NO: Final = _refusal(ReasonCode.REFUSED)
-_NO_FUNDS: Final = _refusal(ReasonCode.INSUFFICIENT_FUNDS)
-_NOT_ALLOWED: Final = _refusal(ReasonCode.NOT_PERMITTED)
-_OUR_KEY: Final = _refusal(ReasonCode.NOT_PERMITTED, Acts.OPERATOR)
-_NOT_FOUND: Final = _refusal(ReasonCode.NOT_FOUND)
+_NO: Final = refusal(ReasonCode.REFUSED)
+_NO_FUNDS: Final = refusal(ReasonCode.INSUFFICIENT_FUNDS)
+_NOT_ALLOWED: Final = refusal(ReasonCode.NOT_PERMITTED)
+_OUR_KEY: Final = refusal(ReasonCode.NOT_PERMITTED, Acts.OPERATOR)
+_NOT_FOUND: Final = refusal(ReasonCode.NOT_FOUND)
 #: An order that comes at the wrong hour is no wrong order.
-_CLOSED: Final[_Senses] = {**_NO, _SELL: _Sense(Meaning.NOT_NOW, Acts.US)}
-_SILENT: Final = _unclear()
-_TO_THE_OPERATOR: Final = _unclear(acts=Acts.OPERATOR)
+_CLOSED: Final[Senses] = {**_NO, SELL: Sense(Meaning.NOT_NOW, Acts.US)}
+_SILENT: Final = unclear()
+_TO_THE_OPERATOR: Final = unclear(acts=Acts.OPERATOR)
 
 _ENVELOPE: Final = {Body.ENVELOPE}
 _FOREIGN: Final = {Body.TEXT, Body.OTHER}
@@ -158,21 +92,21 @@ _TABLE: Final = (
     # Success. Only a body that can be used counts as one.
     _answer(
         _SUCCESS,
-        _AS_ASKED,
+        AS_ASKED,
         "WD, PF, WDL; 201: NB, ERR",
         "documented are 201 for create and 200 for the rest; any 2xx is read alike",
         bodies={Body.USABLE},
     ),
     _answer(
         _SUCCESS,
-        _REPORTED,
+        REPORTED,
         "CF, WD",
         "the withdrawal exists; its state is counted, looked at again, and not guessed at",
         bodies={Body.STRANGE},
     ),
     _answer(
         _SUCCESS,
-        _unclear("unusable_body"),
+        unclear("unusable_body"),
         _NOWHERE,
         "empty, not JSON, cut off, an error's envelope, without a usable id, of another withdrawal",
         bodies={Body.OTHER},
@@ -189,12 +123,12 @@ _TABLE: Final = (
     _answer({400}, _NO, "ERR", "by its status", bodies=_ENVELOPE),
     _answer({400}, _NO, "NB", "missing ACH relationship", bodies={Body.TEXT}),
     # 401: whatever came with it
-    _code("401-001", _DENIED, "header missing"),
-    _code("401-002", _DENIED, "header malformed"),
-    _code("401-003", _DENIED, "key or secret wrong, or revoked"),
-    _code("401-004", _DENIED, "key inactive"),
-    _code("401-005", _DENIED, "key expired"),
-    _answer({401}, _DENIED, "ERR", "never the message's fault"),
+    _code("401-001", DENIED, "header missing"),
+    _code("401-002", DENIED, "header malformed"),
+    _code("401-003", DENIED, "key or secret wrong, or revoked"),
+    _code("401-004", DENIED, "key inactive"),
+    _code("401-005", DENIED, "key expired"),
+    _answer({401}, DENIED, "ERR", "never the message's fault"),
     # 403
     _code("403-001", _OUR_KEY, "the key lacks permission"),
     _code("403-002", _NOT_ALLOWED, "the account is not approved (KYC)"),
@@ -213,7 +147,7 @@ _TABLE: Final = (
     _code("404-001", _NOT_FOUND, "missing, or another tenant's"),
     _answer(
         _REFUSALS,
-        _unclear("unknown_path", Acts.OPERATOR),
+        unclear("unknown_path", Acts.OPERATOR),
         "CODES",
         "unknown path: the base URL is wrong, which no customer caused",
         codes={"404-002"},
@@ -222,10 +156,10 @@ _TABLE: Final = (
     _code("404-003", _NOT_FOUND, "unknown asset (orders)"),
     _answer({404}, _NOT_FOUND, "ERR", "by its status", bodies=_ENVELOPE),
     # 409: whatever came with it
-    _code("409-001", _CONFLICTED, "duplicate resource; NB: the key was already processed"),
-    _code("409-002", _CONFLICTED, "the key was used with another body: a bug of ours"),
-    _code("409-003", _CONFLICTED, "the resource's state forbids it; probably a late cancellation"),
-    _answer({409}, _CONFLICTED, "ERR", "to be resolved, never retried"),
+    _code("409-001", CONFLICTED, "duplicate resource; NB: the key was already processed"),
+    _code("409-002", CONFLICTED, "the key was used with another body: a bug of ours"),
+    _code("409-003", CONFLICTED, "the resource's state forbids it; probably a late cancellation"),
+    _answer({409}, CONFLICTED, "ERR", "to be resolved, never retried"),
     # 422
     _answer(
         _REFUSALS,
@@ -242,7 +176,7 @@ _TABLE: Final = (
     # A refusal's status whose code says otherwise, and a refusal that is not in Bluum's words.
     _answer(
         _REFUSALS,
-        _CONFLICTED,
+        CONFLICTED,
         _NOWHERE,
         "status and code disagree: a known key is looked up, whatever the status",
         codes=_CONFLICTS,
@@ -250,7 +184,7 @@ _TABLE: Final = (
     ),
     _answer(
         _REFUSALS,
-        _unclear("contradiction", Acts.OPERATOR),
+        unclear("contradiction", Acts.OPERATOR),
         _NOWHERE,
         "status and code disagree: nothing is final",
         codes=_KEYS,
@@ -258,7 +192,7 @@ _TABLE: Final = (
     ),
     _answer(
         _REFUSALS,
-        _unclear("contradiction"),
+        unclear("contradiction"),
         _NOWHERE,
         "status and code disagree: nothing is final",
         codes={"429-001", "500-001", "500-017"},
@@ -273,8 +207,8 @@ _TABLE: Final = (
         bodies=_FOREIGN,
     ),
     # 429: whatever came with it
-    _code("429-001", _THROTTLED, "rate limited", "ERR, CODES"),
-    _answer({429}, _THROTTLED, "ERR", "turned away unexecuted; all calls wait"),
+    _code("429-001", THROTTLED, "rate limited", "ERR, CODES"),
+    _answer({429}, THROTTLED, "ERR", "turned away unexecuted; all calls wait"),
     # Other 4xx
     _answer({408}, _SILENT, _NOWHERE, "the call may have been carried out"),
     _answer({425}, _SILENT, _NOWHERE, "too early (RFC 8470)"),
@@ -316,7 +250,7 @@ _TABLE: Final = (
     ),
     _answer(
         {NO_STATUS},
-        _THROTTLED,
+        THROTTLED,
         "ours",
         "a pause that the provider asked for is not over, or the permit ran out",
         bodies={Body.UNSENT},
@@ -324,26 +258,8 @@ _TABLE: Final = (
 )
 
 
-def _rows() -> Iterator[Row]:
-    for operations in _ALL:
-        for answer in _TABLE:
-            if (sense := answer.senses.get(operations)) is not None:
-                yield Row(
-                    operations=operations,
-                    statuses=answer.statuses,
-                    bodies=answer.bodies,
-                    codes=answer.codes,
-                    meaning=sense.meaning,
-                    acts=sense.acts,
-                    reason=sense.reason,
-                    why=sense.why,
-                    source=answer.source,
-                    note=answer.note,
-                )
-
-
 #: What `worker.providers.bluum` classifies by.
-ANSWERS: Final = AnswerTable("bluum", _rows())
+ANSWERS: Final = AnswerTable("bluum", rows(_TABLE))
 
 
 def answers_page() -> str:
@@ -357,6 +273,11 @@ _HEAD: Final = """\
 Written by `python -m worker.providers.bluum_answers > docs/answers.md` from the table that the
 worker classifies by. Sources are pages of Bluum's documentation, by the keys of the project's
 reference.
+
+It holds for both generations of the API, the providers `bluum` and `bluum_accounts`: pages mix
+their codes and envelopes, so each is read in every form that either shows. In the older one
+(`bluum_accounts`) errors are mostly flat, a success may stand in `data`, and a repeated key may be
+answered by 409 (`BLUM-409-001`) instead of the original. Orders are in the newer one alone.
 """
 
 
