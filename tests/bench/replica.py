@@ -24,6 +24,7 @@ from tests.providers.stages import bluum_request
 from worker.core.budget import Rank, gap_of
 from worker.ledger.store import open_ledger
 from worker.providers.bluum import Bluum
+from worker.providers.bluum_generation import INVESTOR_SCOPED
 from worker.providers.http import Line
 from worker.providers.pace import Pace
 
@@ -54,7 +55,11 @@ class Replica:
             observe=lambda _operation, _outcome, _seconds: None,
         )
         self._bluum = Bluum(
-            self.line, reference_in_description=True, now=ledger.now, tenure=lambda: 0
+            self.line,
+            INVESTOR_SCOPED,
+            reference_in_description=True,
+            now=ledger.now,
+            tenure=lambda: 0,
         )
 
     async def look(self, number: int) -> None:

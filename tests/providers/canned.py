@@ -64,11 +64,18 @@ class Canned:
 
 
 @asynccontextmanager
-async def canned(*answers: Answer) -> AsyncIterator[Canned]:
-    """Serve the answers in turn, the last one for ever, until the block ends."""
+async def canned(
+    *answers: Answer, asides: Mapping[str, Said] | None = None
+) -> AsyncIterator[Canned]:
+    """Serve the answers in turn, the last one for ever, until the block ends.
+
+    `asides` are answered by their paths below `/v1`, and neither take a turn nor are remembered.
+    """
     heard: list[Heard] = []
 
     async def answer(request: web.Request) -> web.StreamResponse:
+        if aside := (asides or {}).get(request.path.removeprefix("/v1")):
+            return _response(aside)
         given = answers[min(len(heard), len(answers) - 1)]
         body = await request.read()
         heard.append(Heard(request.method, request.raw_path, request.headers.copy(), body))

@@ -13,13 +13,12 @@ import pytest
 from tests.providers.canned import Canned, Raw, Said, canned
 from worker.providers.bluum_subscriptions import (
     PAGES_LIMIT,
-    Registered,
-    Subscriptions,
-    Trouble,
+    BluumSubscriptions,
     unknown_events,
 )
 from worker.providers.http import Line
 from worker.providers.pace import Alone, Pace
+from worker.providers.subscriptions import Registered, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +30,7 @@ _NONE = Said(200, {"object": "list", "data": [], "has_more": False})
 
 
 @asynccontextmanager
-async def subscriptions(*answers: Answer) -> AsyncIterator[tuple[Subscriptions, Canned]]:
+async def subscriptions(*answers: Answer) -> AsyncIterator[tuple[BluumSubscriptions, Canned]]:
     """Calls that get these answers in turn."""
     async with canned(*answers) as server:
         line = Line(
@@ -42,7 +41,7 @@ async def subscriptions(*answers: Answer) -> AsyncIterator[tuple[Subscriptions, 
             observe=lambda *_: None,
         )
         async with line:
-            yield Subscriptions(line), server
+            yield BluumSubscriptions(line), server
 
 
 async def test_a_list_is_read_to_its_end() -> None:

@@ -49,7 +49,7 @@ def test_every_spelling_is_read(document: dict[str, Any], expected: Hint) -> Non
     """
     Only the event's name and ids are taken out.
     """
-    assert expected == read_delivery(json.dumps(document).encode())
+    assert (expected,) == read_delivery(json.dumps(document).encode())
 
 
 @given(st.binary() | st.text().map(str.encode) | st.just(b"[" * 100_000))

@@ -24,13 +24,13 @@ COMMAND = "from worker.cli.simulate import simulate; simulate(prog_name='simulat
 ROOT = Path(worker.__file__).parent.parent
 
 
-async def start(*options: str) -> tuple[asyncio.subprocess.Process, str]:
+async def start(*options: str, command: str = "bluum") -> tuple[asyncio.subprocess.Process, str]:
     """Start the command on a free port; return the process and the URL it prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         COMMAND,
-        "bluum",
+        command,
         "--port",
         "0",
         *options,
@@ -112,21 +112,43 @@ async def test_faults_can_be_set_at_start() -> None:
     }.items() <= faults.items()
 
 
-def test_help_names_the_magic_ids() -> None:
+@pytest.mark.parametrize(
+    ("command", "beginnings", "count"),
+    [("bluum", ("inv_", "fs_", "SIM."), 20), ("bluum_accounts", ("0bad", "item_"), 11)],
+)
+def test_help_names_the_magic_ids(command: str, beginnings: tuple[str, ...], count: int) -> None:
     """
     Who asks for help learns the magic ids, the control calls and how to begin.
     """
-    result = CliRunner().invoke(simulate, ["bluum", "--help"], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(simulate, [command, "--help"], env={"COLUMNS": "200"})
 
     assert 0 == result.exit_code
-    magic = {
-        value
-        for value in vars(bluum_terms).values()
-        if isinstance(value, str) and value.startswith(("inv_", "fs_", "SIM."))
-    }
-    assert 20 == len(magic)
+    values = [v for v in vars(bluum_terms).values() if isinstance(v, str | tuple)]
+    words = [word for v in values for word in (v if isinstance(v, tuple) else [v])]
+    magic = {word for word in words if isinstance(word, str) and word.startswith(beginnings)}
+    assert count == len(magic)
     for word in (*magic, "curl -u", "/_simulator/record", "/_simulator/wallets", "drop_after"):
         assert word in result.output
+
+
+async def test_the_older_generation_is_served_by_a_command_of_its_own() -> None:
+    """
+    Its paths, its ids and, as it was told, its envelope; and none of the current one's calls.
+    """
+    process, base_url = await start("--answer-shape", "status", command="bluum_accounts")
+    account = f"{base_url}/accounts/3d0b0e65-35d3-4dcd-8df7-10286ebb4b4b"
+    plaid = {"item_id": "item_1", "account_id": "acc_1"}
+    body = {"amount": "5.00", "method": "ach_plaid", "plaid_options": plaid}
+    async with httpx.AsyncClient(auth=("simulator-key", "simulator-secret")) as client:
+        created = await client.post(f"{account}/withdrawals", json=body)
+        orders = await client.get(f"{account}/orders")
+    process.send_signal(signal.SIGTERM)
+    await process.communicate()
+
+    assert "success" == created.json()["status"]
+    assert created.json()["data"]["withdrawal_id"].startswith("wdr_")
+    assert (404, "BLUM-404-002") == (orders.status_code, orders.json()["code"])
+    assert 0 == process.returncode
 
 
 @pytest.mark.parametrize(

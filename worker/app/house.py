@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.app.cancel_way import Consuming, cancel_way
-from worker.app.parts import broker_of, hearings_of, patience_of, reconciliation_of
+from worker.app.parts import access_of, broker_of, hearings_of, patience_of, reconciliation_of
 from worker.core.schedule import Schedule
 from worker.flows.announce import Announce
 from worker.flows.burial import Burials
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 #: Longer than any look-up over many pages; shorter than the broker waits for an acknowledgement.
 _STUCK_STEP_SECONDS: Final = 900.0
+#: One try is at most so many calls: for a token, the call, and both again after a 401, then a read
+#: that explains the answer.
+_CALLS_MAX: Final = 6
 #: Between two probes of a provider that is out.
 _PROBES: Final = Schedule(
     first_delay=timedelta(seconds=1), growth=2.0, cap=timedelta(seconds=30), jitter=0.5
@@ -118,6 +121,7 @@ def build(
     outages = {
         name: _outage(provider, gate, metrics, health) for name, provider in providers.items()
     }
+    access = access_of(providers)
     providers = {name: Watched(provider, outages[name]) for name, provider in providers.items()}
     submission = Submission(
         providers=providers,
@@ -224,7 +228,7 @@ def build(
         announce,
         credentials,
         outages,
-        hearings_of(settings, metrics, ledger, beat=health.pulse),
+        hearings_of(settings, metrics, ledger, access=access, beat=health.pulse),
         courses,
         reconciler,
         cancel_way(
@@ -272,5 +276,8 @@ async def _alarm(gates: tuple[Gate, ...], stands: bool) -> None:  # noqa: FBT001
 
 def _longest_step(settings: Settings) -> float:
     """Return the seconds after which one step of one withdrawal counts as stuck."""
-    calls = settings.retry.attempts * (settings.bluum.timeout + WAIT_IN_HAND)
-    return max(_STUCK_STEP_SECONDS, 2 * calls.total_seconds())
+    timeout = max(
+        group.timeout for group in (settings.bluum, settings.bluum_accounts, settings.upvest)
+    )
+    calls = settings.retry.attempts * (timeout + WAIT_IN_HAND)
+    return max(_STUCK_STEP_SECONDS, _CALLS_MAX * calls.total_seconds())

@@ -4,40 +4,63 @@ Nothing runs here."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import httpx
 
+from config.signing_keys import read_signing_key
+from config.urls import networks
 from worker.core.budget import gap_of
 from worker.core.schedule import Patience, Schedule
 from worker.core.signatures import Algorithm, Encoding, Scheme, SignedContent
 from worker.flows.hearing import Hearing
 from worker.flows.reconcile import Reconciliation
-from worker.providers.bluum import Bluum, BluumRequest
-from worker.providers.bluum_webhooks import read_delivery
+from worker.providers import bluum_webhooks, upvest_webhooks
+from worker.providers.bluum import Bluum
+from worker.providers.bluum_generation import ACCOUNT_SCOPED, INVESTOR_SCOPED
+from worker.providers.bluum_subscriptions import BluumSubscriptions
+from worker.providers.bluum_webhooks import SharedSecret
 from worker.providers.http import Line
 from worker.providers.pace import Alone, Pace
+from worker.providers.upvest import Upvest
+from worker.providers.upvest_access import UpvestAccess
+from worker.providers.upvest_keys import VerifyKeys
+from worker.providers.upvest_requests import UpvestRequest
+from worker.providers.upvest_signature import UpvestSignature
+from worker.providers.upvest_subscriptions import UpvestSubscriptions
+from worker.providers.upvest_webhooks import UpvestDeliveries
 from worker.rabbitmq.connection import Broker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AsyncExitStack
-    from datetime import datetime
 
+    from config.settings import Bluum as BluumGroup
     from config.settings import Settings, Webhook
+    from config.settings import Upvest as UpvestGroup
     from worker.core.budget import Reserved, Wish
     from worker.core.requests import Request
     from worker.ledger.store import Ledger
     from worker.metrics import Metrics
+    from worker.providers.bluum_generation import Generation
     from worker.providers.contract import Provider
+    from worker.providers.subscriptions import Subscriptions
+    from worker.providers.upvest_keys import Access
+
+    _Group = TypeVar("_Group", BluumGroup, UpvestGroup)
 
 #: The request shape of every provider this release knows, enabled here or not.
-SHAPES: Final[Mapping[str, type[Request]]] = {"bluum": BluumRequest}
+SHAPES: Final[Mapping[str, type[Request]]] = {
+    **{generation.provider: generation.shape for generation in (INVESTOR_SCOPED, ACCOUNT_SCOPED)},
+    Upvest.name: UpvestRequest,
+}
 
 _RETRY_JITTER: Final = 0.5
-#: What the command that manages webhooks takes of the rate limit: less than the budget leaves free.
+#: What the commands that manage webhooks take of a rate limit: less than the budget leaves free.
 _SUBSCRIPTIONS_SHARE: Final = 0.07
 
 
@@ -57,44 +80,117 @@ async def open_providers(
     A new provider is one more paragraph here.
     """
     providers: dict[str, Provider] = {}
-    bluum = settings.bluum
-    if bluum.api_key is not None and bluum.api_secret is not None:
-        key = bluum.api_key.get_secret_value()
-        line = Line(
-            bluum.base_url,
-            auth=httpx.BasicAuth(key, bluum.api_secret.get_secret_value()),
-            pace=Pace(
-                _budget("bluum", key, bluum.rate_limit, ledger),
-                waited=metrics.waited,
-                granted=partial(metrics.granted, "bluum"),
-            ),
-            timeout=bluum.timeout,
-            observe=lambda *told: metrics.called("bluum", *told),
-        )
-        providers["bluum"] = Bluum(
-            await stack.enter_async_context(line),
-            reference_in_description=bluum.reference_in_description,
+    for generation, group in _bluums(settings):
+        if (line := _bluum_line(generation.provider, group, metrics, ledger)) is not None:
+            providers[generation.provider] = Bluum(
+                await stack.enter_async_context(line),
+                generation,
+                reference_in_description=group.reference_in_description,
+                now=now,
+                tenure=tenure,
+            )
+    if (access := _upvest_access(settings.upvest, metrics, ledger)) is not None:
+        providers[Upvest.name] = Upvest(
+            await stack.enter_async_context(access),
+            reference_in_remittance=settings.upvest.reference_in_remittance,
             now=now,
             tenure=tenure,
         )
     return providers
 
 
-def subscriptions_line(settings: Settings) -> Line | None:
-    """Return a line to Bluum for the few calls about webhooks; None without its credentials.
+def access_of(providers: Mapping[str, Provider]) -> UpvestAccess | None:
+    """Return the access to Upvest that these providers use; None without it."""
+    upvest = providers.get(Upvest.name)
+    return upvest.access if isinstance(upvest, Upvest) else None
 
-    They need no ledger, so they take no part in the budget: their own pace lies within its margin.
-    """
-    bluum = settings.bluum
-    if bluum.api_key is None or bluum.api_secret is None:
+
+def _bluums(settings: Settings) -> tuple[tuple[Generation, BluumGroup], ...]:
+    """Return each generation of Bluum's API with its group of settings."""
+    return ((INVESTOR_SCOPED, settings.bluum), (ACCOUNT_SCOPED, settings.bluum_accounts))
+
+
+def _bluum_line(
+    name: str, group: BluumGroup, metrics: Metrics, ledger: Ledger | None
+) -> Line | None:
+    """Return the line to one generation of Bluum's API; None without its credentials."""
+    if group.api_key is None or group.api_secret is None:
         return None
+    key = group.api_key.get_secret_value()
     return Line(
-        bluum.base_url,
-        auth=httpx.BasicAuth(bluum.api_key.get_secret_value(), bluum.api_secret.get_secret_value()),
-        pace=Pace(Alone(_SUBSCRIPTIONS_SHARE * bluum.rate_limit).reserve, waited=lambda *_: None),
-        timeout=bluum.timeout,
-        observe=lambda *_: None,
+        group.base_url,
+        auth=httpx.BasicAuth(key, group.api_secret.get_secret_value()),
+        pace=Pace(
+            # One key pair has one limit, whichever generation it is used for (ERR).
+            _budget(INVESTOR_SCOPED.provider, key, group.rate_limit, ledger),
+            waited=metrics.waited,
+            granted=partial(metrics.granted, name),
+        ),
+        timeout=group.timeout,
+        observe=lambda *told: metrics.called(name, *told),
     )
+
+
+def _upvest_access(
+    group: UpvestGroup, metrics: Metrics, ledger: Ledger | None
+) -> UpvestAccess | None:
+    """Return the access to Upvest; None without its credentials. Reads the key's file."""
+    client_id, secret, key_id = group.client_id, group.client_secret, group.key_id
+    if client_id is None or secret is None or key_id is None or group.private_key_file is None:
+        return None
+    signature = UpvestSignature(
+        key=read_signing_key(group.private_key_file, group.private_key_passphrase),
+        key_id=key_id,
+        client_id=client_id,
+        now=_machine_time,
+        nonce=token_urlsafe,
+    )
+    line = Line(
+        group.base_url,
+        auth=signature,
+        pace=Pace(
+            _budget(Upvest.name, client_id, group.rate_limit, ledger),
+            waited=metrics.waited,
+            granted=partial(metrics.granted, Upvest.name),
+        ),
+        timeout=group.timeout,
+        observe=lambda *told: metrics.called(Upvest.name, *told),
+        request_id_header="upvest-request-id",
+    )
+    return UpvestAccess(
+        line, client_id=client_id, client_secret=secret.get_secret_value(), now=_machine_time
+    )
+
+
+def _machine_time() -> datetime:
+    """Tell the time of this machine, by which signatures and tokens end."""
+    return datetime.now(UTC)
+
+
+async def open_subscriptions(
+    settings: Settings, name: str, metrics: Metrics, stack: AsyncExitStack
+) -> Subscriptions | None:
+    """Open the few calls about webhooks of one provider, which `stack` closes; None without it.
+
+    They need no ledger, so that webhooks can be registered before there is one. So they take no
+    part in the shared budget: their own pace lies within its margin.
+    """
+    for generation, group in _bluums(settings):
+        if generation.provider == name:
+            line = _bluum_line(name, _modest(group), metrics, None)
+            if line is None:
+                return None
+            return BluumSubscriptions(await stack.enter_async_context(line))
+    access = _upvest_access(_modest(settings.upvest), metrics, None)
+    if access is None:
+        return None
+    path = settings.upvest.webhook.path
+    return UpvestSubscriptions(await stack.enter_async_context(access), path=path)
+
+
+def _modest(group: _Group) -> _Group:
+    """Return the settings of a provider with a small share of its rate."""
+    return group.model_copy(update={"rate_limit": _SUBSCRIPTIONS_SHARE * group.rate_limit})
 
 
 def _budget(
@@ -112,24 +208,43 @@ def hearings_of(
     metrics: Metrics,
     ledger: Ledger,
     *,
+    access: Access | None,
     beat: Callable[[str], Callable[[], None]],
 ) -> dict[str, Hearing]:
     """Return who hears webhooks, by path (contract section 6): nobody where none can be verified.
 
-    `beat` makes a pulse of a name.
+    `access` fetches the keys of Upvest; None without it. `beat` makes a pulse of a name.
     """
     hearings: dict[str, Hearing] = {}
-    bluum = settings.bluum
-    if bluum.enabled and bluum.webhook.enabled:
-        hearings["/webhooks/bluum"] = Hearing(
-            "bluum",
-            scheme=_scheme(bluum.webhook),
-            allow_unsigned=bluum.webhook.allow_unsigned,
-            read=read_delivery,
+    for generation, bluum in _bluums(settings):
+        if bluum.enabled and bluum.webhook.enabled:
+            name = generation.provider
+            hearings[f"/webhooks/{name}"] = Hearing(
+                name,
+                verifier=SharedSecret(
+                    _scheme(bluum.webhook),
+                    allows_unsigned=bluum.webhook.allow_unsigned,
+                    now=ledger.now,
+                ),
+                read=bluum_webhooks.read_delivery,
+                ledger=ledger,
+                now=ledger.now,
+                counted=metrics.webhook,
+                beat=beat(f"webhooks of {name}"),
+            )
+    upvest = settings.upvest.webhook
+    if access is not None and upvest.enabled:
+        hearings["/webhooks/upvest"] = Hearing(
+            "upvest",
+            verifier=UpvestDeliveries(
+                VerifyKeys(access), path=upvest.path, tolerance=upvest.tolerance, now=ledger.now
+            ),
+            read=upvest_webhooks.read_delivery,
             ledger=ledger,
             now=ledger.now,
             counted=metrics.webhook,
-            beat=beat("webhooks of bluum"),
+            sources=networks(upvest.sources),
+            beat=beat("webhooks of upvest"),
         )
     return hearings
 

@@ -18,7 +18,7 @@ from worker.core.answers import NO_TRACE, Conflicted, NotNow, Trace
 from worker.core.requests import Price, Quantity, SellOrder, Symbol, orders
 from worker.core.sale import OrderReport, OrdersListed, Sale, SaleStatus, sale_key
 from worker.providers.answer_table import Meaning, Operation
-from worker.providers.bluum_replies import DIALECT, read_list
+from worker.providers.bluum_replies import read_list, resource
 from worker.providers.http import Reply
 from worker.providers.replies import DECIMAL, ID, WORD, is_success, text_of, told
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from worker.core.sale import OrderAnswer, OrdersAnswer
     from worker.core.selling import SalePermit
     from worker.providers.http import Line, Outcome
+    from worker.providers.replies import Dialect
 
 #: Every documented word, current and older (CT; PT, PW). Others are looked at again.
 ORDER_STATUSES: Final[Mapping[str, SaleStatus]] = {
@@ -76,12 +77,21 @@ def compose_sales(given: Iterable[BluumOrder], message_id: str, currency: str) -
 
 
 class BluumOrders:
-    """The calls for orders, over one `Line`; `now` and `tenure` as for `Bluum`."""
+    """The calls for orders, over one `Line`; `now` and `tenure` as for `Bluum`.
+
+    They are those of the investor-scoped generation: no request of the other one has an order.
+    """
 
     def __init__(
-        self, line: Line, *, now: Callable[[], datetime], tenure: Callable[[], int | None]
+        self,
+        line: Line,
+        dialect: Dialect,
+        *,
+        now: Callable[[], datetime],
+        tenure: Callable[[], int | None],
     ) -> None:
         self._line = line
+        self._dialect = dialect
         self._now = now
         self._tenure = tenure
 
@@ -99,19 +109,19 @@ class BluumOrders:
             headers={"Idempotency-Key": permit.key, "Content-Type": "application/json"},
             may_leave=lambda: self._now() < permit.valid_until and self._tenure() == permit.tenure,
         )
-        return _answer(Operation.SELL, outcome, expected_key=permit.key)
+        return _answer(self._dialect, Operation.SELL, outcome, expected_key=permit.key)
 
     async def order(self, party_id: str, order_id: str) -> OrderAnswer:
         """`GET /investors/{id}/orders/{id}` (ORG)."""
         outcome = await self._line.exchange(Operation.ORDER, "GET", _path(party_id, order_id))
-        return _answer(Operation.ORDER, outcome, expected_id=order_id)
+        return _answer(self._dialect, Operation.ORDER, outcome, expected_id=order_id)
 
     async def cancel_order(self, party_id: str, order_id: str) -> OrderAnswer:
         """`POST /investors/{id}/orders/{id}/cancel`, no body (JO, ORC)."""
         outcome = await self._line.exchange(
             Operation.CANCEL_ORDER, "POST", f"{_path(party_id, order_id)}/cancel"
         )
-        return _answer(Operation.CANCEL_ORDER, outcome, expected_id=order_id)
+        return _answer(self._dialect, Operation.CANCEL_ORDER, outcome, expected_id=order_id)
 
     async def orders(self, party_id: str, sale: Sale) -> OrdersAnswer:  # noqa: ARG002 - all are in one list
         """`GET /investors/{id}/orders` (ORL), whole.
@@ -120,7 +130,13 @@ class BluumOrders:
         order that it hides would be placed twice.
         """
         found = await read_list(
-            self._line, Operation.ORDERS, _path(party_id), query={}, read=_report, identity=_id
+            self._line,
+            self._dialect,
+            Operation.ORDERS,
+            _path(party_id),
+            query={},
+            read=_report,
+            identity=_id,
         )
         return OrdersListed(found) if isinstance(found, tuple) else found
 
@@ -147,6 +163,7 @@ def _path(party_id: str, order_id: str | None = None) -> str:
 
 
 def _answer(
+    dialect: Dialect,
     operation: Operation,
     outcome: Outcome,
     *,
@@ -156,14 +173,14 @@ def _answer(
     """Turn an exchange about one order into an answer."""
     report = _report_in(outcome, expected_id, expected_key)
     strange = report is not None and report.status is None
-    row = DIALECT.classified(operation, outcome, usable=report is not None, strange=strange)
+    row = dialect.classified(operation, outcome, usable=report is not None, strange=strange)
     if row.meaning is Meaning.REPORTED and report is not None:
         return report
     if row.meaning is Meaning.CONFLICTED:
-        return Conflicted(DIALECT.trace_of(outcome))
+        return Conflicted(dialect.trace_of(outcome))
     if row.meaning is Meaning.NOT_NOW:
-        return NotNow(DIALECT.trace_of(outcome))
-    return DIALECT.no_success(row, outcome)
+        return NotNow(dialect.trace_of(outcome))
+    return dialect.no_success(row, outcome)
 
 
 def _report_in(
@@ -173,7 +190,7 @@ def _report_in(
     if not isinstance(outcome, Reply) or not is_success(outcome):
         return None
     trace = Trace(http_status=outcome.status, request_id=outcome.request_id)
-    report = _report(outcome.document, trace)
+    report = _report(resource(outcome), trace)
     if report is None or expected_id not in {None, report.order_id}:
         return None
     is_anothers = expected_key is not None and report.client_order_id not in {None, expected_key}

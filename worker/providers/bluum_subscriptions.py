@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, assert_never
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from worker.providers.http import Outcome, Postponed, Reply, Silence
+from worker.providers.http import Outcome, Reply
+from worker.providers.subscriptions import (
+    WHY,
+    Registered,
+    Subscription,
+    Trouble,
+    of_address,
+    trouble_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from worker.providers.http import Line
+    from worker.providers.subscriptions import How
 
 #: What hastens a withdrawal (PW): its end, and the ends of the orders that raise its cash. There is
 #: no event for one that is processing, submitted or cancelled.
@@ -39,50 +48,34 @@ _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ACTIVE: Final = "ACTIVE"
 _NOT_FOUND: Final = 404
 _WHY: Final = {
-    400: "it did not understand the call",
-    401: "it refused the credentials",
+    **WHY,
     403: "this key may not manage webhooks: that takes a tenant-wide one",
     404: "it knows no such path: is WORKER_BLUUM__BASE_URL right?",
-    429: "there were too many calls, try again later",
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subscription:
-    """Whom Bluum tells of what. `is_active` false: it is kept, and nobody is told (WHR)."""
-
-    id: str
-    url: str
-    events: tuple[str, ...]
-    is_active: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registered:
-    """A subscription that is as it was wanted, and what it took.
-
-    `secret` is None where Bluum did not show it: it does after it was created or changed. `twins`
-    are the ids of others with the same address, which are told everything as well.
-    """
-
-    subscription: Subscription
-    how: Literal["created", "changed", "unchanged"]
-    secret: str | None = field(default=None, repr=False)
-    twins: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """It was not done, or nobody knows whether it was; `why` is a sentence for people."""
-
-    why: str
-
-
-class Subscriptions:
+class BluumSubscriptions:
     """The subscriptions of the tenant whose key the line carries. No call raises."""
+
+    events: tuple[str, ...] = EVENTS
 
     def __init__(self, line: Line) -> None:
         self._line = line
+
+    def unfit(self, url: str, name: str) -> str | None:  # noqa: ARG002 - no page sets limits
+        """Return why an address or a name is not taken; None, since Bluum tells no rules."""
+        return None
+
+    async def unknown(self, events: Collection[str]) -> Trouble | None:
+        """Tell of those events, wildcards included, that Bluum does not have."""
+        known = await self.event_types()
+        if isinstance(known, Trouble):
+            return Trouble(f"{known.why} (--unchecked goes without it)")
+        if unknown := unknown_events(events, known):
+            return Trouble(
+                f"Bluum has no event {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+            )
+        return None
 
     async def listed(self) -> tuple[Subscription, ...] | Trouble:
         """`GET /webhooks`, page by page where there are several."""
@@ -115,11 +108,9 @@ class Subscriptions:
         if isinstance(listed, Trouble):
             return listed
         wanted = {"url": url, "eventTypeNames": list(events), "name": name}
-        mine = [one for one in listed if one.url == url]
-        if not mine:
+        first, twins = of_address(listed, url)
+        if first is None:
             return await self._write("POST", _PATH, wanted, "created")
-        first, *others = sorted(mine, key=lambda one: not one.is_active)
-        twins = tuple(one.id for one in others)
         if first.is_active and set(first.events) == set(events) and not renew:
             return Registered(subscription=first, how="unchanged", twins=twins)
         path = f"{_PATH}/{quote(first.id, safe='')}"
@@ -134,8 +125,12 @@ class Subscriptions:
         trouble = _trouble(outcome)
         return True if trouble is None else trouble
 
+    async def test(self, identity: str) -> Trouble | None:  # noqa: ARG002 - there is no such call
+        """Tell that no page of Bluum's has a call for it."""
+        return Trouble("Bluum has no call that tests a subscription")
+
     async def _write(
-        self, method: str, path: str, wanted: Mapping[str, Any], how: Literal["created", "changed"]
+        self, method: str, path: str, wanted: Mapping[str, Any], how: How
     ) -> Registered | Trouble:
         outcome = await self._call(method, path, wanted)
         if (trouble := _trouble(outcome)) is not None:
@@ -193,18 +188,7 @@ def unknown_events(events: Collection[str], known: Collection[str]) -> list[str]
 
 def _trouble(outcome: Outcome) -> Trouble | None:
     """Return what is wrong with an answer; None when it is a success."""
-    match outcome:
-        case Silence(why=why):
-            return Trouble(f"Bluum did not answer ({why}); it is safe to try again")
-        case Postponed():
-            return Trouble("Bluum asked for a pause; try again later")
-        case Reply(status=status) if 200 <= status < 300:  # noqa: PLR2004 - success, in HTTP
-            return None
-        case Reply(status=status):
-            why = _WHY.get(status, "it is safe to try again")
-            return Trouble(f"Bluum answered {' '.join((str(status), *_codes(outcome)))}: {why}")
-        case _:  # pragma: no cover
-            assert_never(outcome)
+    return trouble_of(outcome, "Bluum", why=_WHY, word=lambda reply: next(_codes(reply), None))
 
 
 def _codes(reply: Reply) -> Iterator[str]:

@@ -8,7 +8,6 @@ when somebody asks. Investors need no registration: every `inv_` id has one wall
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from worker.simulator import bluum_notices as notices
@@ -40,6 +39,8 @@ FAILURE_REASONS: Final = (
     "The account was closed at the receiving bank.",
     "The transfer was declined by the payment network.",
 )
+#: Neither waiting any more nor at its end.
+ON_ITS_WAY: Final = frozenset({Status.PROCESSING, Status.SUBMITTED})
 #: What a completed withdrawal may still turn into; undocumented, an ACH return is the first.
 REVERSALS: Final = frozenset({Status.FAILED, Status.CANCELLED})
 
@@ -121,7 +122,7 @@ class BluumBank:
             return found
         rule = self.ground.terms.cancel_rule_for(investor_id)
         status = found.status(now)
-        may = status is Status.PENDING or (rule is CancelRule.OPEN and status is Status.PROCESSING)
+        may = status is Status.PENDING or (rule is CancelRule.OPEN and status in ON_ITS_WAY)
         if refusal := refusal_of_cancel(rule, stands=status, may=may):
             return refusal
         cancelled = replace(found, cancelled_at=now)
@@ -174,10 +175,10 @@ class BluumBank:
             for found in newest_first
             if found.executed_at <= seen_at and filters.match(found, seen_at)
         )
+        found = tuple(matching)
         end = filters.offset + filters.limit
-        # One more than asked for tells whether another page follows.
-        page = tuple(islice(matching, filters.offset, end + 1))
-        return Page(page[: filters.limit], has_more=len(page) > filters.limit)
+        page = found[filters.offset : end]
+        return Page(page, has_more=len(found) > end, total=len(found))
 
     def wallets(self, investor_id: str, *, now: datetime) -> tuple[Wallet, ...] | Refusal:
         """Return the investor's wallets, one a currency (WAL); 404-001 when it does not exist."""
@@ -196,7 +197,8 @@ class BluumBank:
 
     def _refusal_of_funds(self, investor_id: str, instruction: Instruction) -> Refusal | None:
         if instruction.funding_source_id.startswith(INACTIVE):
-            return Refusal(Code.INVALID, "The funding source is not active.", "funding_source_id")
+            name = "plaid_options" if instruction.options else "funding_source_id"
+            return Refusal(Code.INVALID, "The funding source is not active.", name)
         if refusal := refusal_of_currency(instruction.currency):
             return refusal
         wallet = self.ground.wallets.wallet(investor_id, instruction.currency)
@@ -217,7 +219,10 @@ class BluumBank:
         now: datetime,
     ) -> Withdrawal:
         ground = self.ground
-        withdrawal_id = ground.new_id("wd_", investor_id=investor_id, key=key, body=body)
+        generation = ground.terms.generation
+        withdrawal_id = ground.new_id(
+            generation.withdrawal_prefix, investor_id=investor_id, key=key, body=body
+        )
         jitter = JITTER * fraction(ground.terms.seed, "pace", withdrawal_id)
         pace = ground.terms.pace_for(investor_id) * (1 + jitter)
         reason = self._failure_reason(investor_id, withdrawal_id)
@@ -232,12 +237,13 @@ class BluumBank:
             ends_at=now + 2 * pace,
             end=Status.COMPLETED if reason is None else Status.FAILED,
             failure_reason=reason,
+            submitted_at=now + 1.5 * pace if generation.is_older else None,
         )
         ground.wallets.hold(investor_id, instruction.currency, instruction.amount)
         self._withdrawals[withdrawal_id] = withdrawal
         self._of_investor.setdefault(investor_id, []).append(withdrawal_id)
         ground.journal.enter(Effect(Kind.WITHDRAWAL, withdrawal_id, now))
-        ground.journal.tell(notices.initiated(withdrawal))
+        ground.journal.tell(notices.initiated(withdrawal, generation))
         ground.agenda.plan(withdrawal.ends_at, lambda at: self._end(withdrawal_id, at))
         return withdrawal
 
@@ -298,5 +304,5 @@ class BluumBank:
         )
 
     def _tell_end(self, withdrawal: Withdrawal, at: datetime) -> None:
-        if notice := notices.ended(withdrawal, at=at):
+        if notice := notices.ended(withdrawal, self.ground.terms.generation, at=at):
             self.ground.journal.tell(notice)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from worker.simulator.bluum_generation import INVESTOR_SCOPED, AnswerShape
+from worker.simulator.bluum_refusals import Code
 from worker.simulator.bluum_terms import BLOCKED, INACTIVE
 from worker.simulator.bluum_withdrawal import Method, Status
+from worker.simulator.clock import instant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
 
+    from worker.simulator.bluum_generation import Generation
     from worker.simulator.bluum_refusals import Refusal
     from worker.simulator.bluum_wallets import Wallet
     from worker.simulator.bluum_withdrawal import Page, Withdrawal
@@ -28,14 +32,22 @@ _HOME_CURRENCY: Final = "USD"
 _ALPACA_STATUSES: Final[Mapping[Status, str]] = {
     Status.PENDING: "QUEUED",
     Status.PROCESSING: "SENT_TO_CLEARING",
+    Status.SUBMITTED: "SENT_TO_CLEARING",
     Status.COMPLETED: "COMPLETE",
     Status.CANCELLED: "CANCELED",
     Status.FAILED: "RETURNED",
 }
 
 
-def withdrawal_document(withdrawal: Withdrawal, *, now: datetime) -> Document:
-    """Return a withdrawal as it stands at `now` (WD)."""
+def withdrawal_document(
+    withdrawal: Withdrawal, *, now: datetime, generation: Generation = INVESTOR_SCOPED
+) -> Document:
+    """Return a withdrawal as it stands at `now` (WD; WDG's older copy)."""
+    write = _older_withdrawal if generation.is_older else _current_withdrawal
+    return write(withdrawal, now) | {"status": generation.word(withdrawal.status(now))}
+
+
+def _current_withdrawal(withdrawal: Withdrawal, now: datetime) -> Document:
     instruction = withdrawal.instruction
     status = withdrawal.status(now)
     return envelope(
@@ -58,9 +70,41 @@ def withdrawal_document(withdrawal: Withdrawal, *, now: datetime) -> Document:
     }
 
 
-def page_document(page: Page, *, investor_id: str, now: datetime) -> Document:
-    """Return a page of withdrawals in the list envelope (HOW)."""
-    data = [withdrawal_document(withdrawal, now=now) for withdrawal in page.withdrawals]
+def _older_withdrawal(withdrawal: Withdrawal, now: datetime) -> Document:
+    """Bare, with ISO times and camelCase inside (G2); what else it may show is not documented."""
+    instruction = withdrawal.instruction
+    status = withdrawal.status(now)
+    submitted_at = withdrawal.submitted_at
+    is_submitted = submitted_at is not None and submitted_at <= now
+    details = _method_details(withdrawal, status)
+    return {
+        "withdrawal_id": withdrawal.id,
+        "account_id": withdrawal.investor_id,
+        "method": instruction.method,
+        "status": status,
+        "amount": money(instruction.amount),
+        "currency": instruction.currency,
+        "description": instruction.description,
+        "method_details": details and {_camel(name): text for name, text in details.items()},
+        "destination_details": {"bankName": "Demo Bank", "accountMask": "6789"},
+        "created_at": instant(withdrawal.executed_at),
+        "initiated_at": instant(withdrawal.executed_at),
+        "submitted_at": instant(submitted_at) if submitted_at and is_submitted else None,
+        "completed_at": instant(withdrawal.ends_at) if status is Status.COMPLETED else None,
+        "failure_reason": withdrawal.failure_reason if status is Status.FAILED else None,
+    }
+
+
+def page_document(
+    page: Page, *, investor_id: str, now: datetime, generation: Generation = INVESTOR_SCOPED
+) -> Document:
+    """Return a page of withdrawals in the list envelope (HOW), or with a `total` (WDL, G2)."""
+    data = [
+        withdrawal_document(withdrawal, now=now, generation=generation)
+        for withdrawal in page.withdrawals
+    ]
+    if generation.is_older:
+        return {"data": data, "total": page.total}
     return list_document(f"/v1/investors/{investor_id}/withdrawals", data, has_more=page.has_more)
 
 
@@ -107,7 +151,7 @@ def funding_sources_document(investor_id: str, *, kind: str) -> Document:
     data = [
         _funding_source(f"fs_plaid_{suffix}", "plaid", "active", plaid),
         _funding_source(f"fs_manual_{suffix}", "manual", "active", manual),
-        _funding_source(f"{INACTIVE}_{suffix}", "plaid", "disconnected", plaid),
+        _funding_source(f"{INACTIVE[0]}_{suffix}", "plaid", "disconnected", plaid),
     ]
     wanted = [source for source in data if kind in ("all", source["type"])]
     return list_document(f"/v1/investors/{investor_id}/funding-sources", wanted)
@@ -123,6 +167,26 @@ def refusal_document(refusal: Refusal) -> Document:
             "param": refusal.param,
         }
     }
+
+
+def older_error(document: Document, shape: AnswerShape) -> Document:
+    """Rewrite an error in one of the older envelopes (ERR, CODES; ORD, NB).
+
+    Flat, or with `status`; what concerns the relationship with the bank is a text alone (NB).
+    """
+    error = document["error"]
+    if error["param"] == "plaid_options" and error["code"] == Code.INVALID:
+        return {"error": error["message"]}
+    flat = {"code": error["code"], "message": error["message"]}
+    return {"status": "error"} | flat if shape is AnswerShape.STATUS else flat
+
+
+def enveloped(document: Document, shape: AnswerShape) -> Document:
+    """Put what is around answers about withdrawals around one; a list is in `data` already."""
+    status = {"status": "success"} if shape is AnswerShape.STATUS else {}
+    if shape is AnswerShape.BARE or "data" in document:
+        return status | document
+    return status | {"data": document}
 
 
 def envelope(identifier: str, kind: str, *, created: int | None = None) -> Document:
@@ -146,15 +210,10 @@ def money(amount: Decimal) -> str:
     return f"{amount:.2f}"
 
 
-def instant(moment: datetime) -> str:
-    """Write a moment in UTC as ISO 8601 with milliseconds (REF)."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _method_details(withdrawal: Withdrawal, status: Status) -> Document | None:
-    transfer = "t-" + withdrawal.id.removeprefix("wd_")
+    transfer = "t-" + withdrawal.id.partition("_")[2]
     match withdrawal.instruction.method:
-        case Method.ACH:
+        case Method.ACH | Method.ACH_PLAID:
             return {
                 "provider_name": "alpaca",
                 "transfer_id": transfer,
@@ -171,6 +230,11 @@ def _method_details(withdrawal: Withdrawal, status: Status) -> Document | None:
         case Method.WIRE:
             # WD shows no details for a plain wire.
             return None
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
 
 
 def _funding_source(identifier: str, kind: str, status: str, details: Document) -> Document:

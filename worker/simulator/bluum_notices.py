@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from worker.simulator.bluum_generation import Generation
     from worker.simulator.bluum_order import Order
     from worker.simulator.bluum_withdrawal import Withdrawal
 
@@ -61,19 +62,18 @@ class Notice:
         )
 
 
-def initiated(withdrawal: Withdrawal) -> Notice:
+def initiated(withdrawal: Withdrawal, generation: Generation) -> Notice:
     """Return the notice of a withdrawal that was created."""
-    return _of_withdrawal(
-        WITHDRAWAL_INITIATED, withdrawal, Status.PENDING, at=withdrawal.executed_at
-    )
+    at = withdrawal.executed_at
+    return _of_withdrawal(WITHDRAWAL_INITIATED, withdrawal, generation, Status.PENDING, at=at)
 
 
-def ended(withdrawal: Withdrawal, *, at: datetime) -> Notice | None:
+def ended(withdrawal: Withdrawal, generation: Generation, *, at: datetime) -> Notice | None:
     """Return the notice of a withdrawal that has ended at `at`; a cancellation has none."""
     status = withdrawal.status(at)
     if (event := _WITHDRAWAL_ENDS.get(status)) is None:
         return None
-    return _of_withdrawal(event, withdrawal, status, at=at)
+    return _of_withdrawal(event, withdrawal, generation, status, at=at)
 
 
 def moved(order: Order, *, at: datetime) -> Notice:
@@ -95,11 +95,13 @@ def moved(order: Order, *, at: datetime) -> Notice:
     return Notice(_ORDER_EVENTS[status], at, data)
 
 
-def _of_withdrawal(event: str, withdrawal: Withdrawal, status: Status, *, at: datetime) -> Notice:
+def _of_withdrawal(
+    event: str, withdrawal: Withdrawal, generation: Generation, status: Status, *, at: datetime
+) -> Notice:
     data = {
         "id": withdrawal.id,
-        "investor_id": withdrawal.investor_id,
-        "status": status.value,
+        generation.party_name: withdrawal.investor_id,
+        "status": generation.word(status),
         "amount": f"{withdrawal.instruction.amount:.2f}",
         "currency": withdrawal.instruction.currency,
     }

@@ -7,9 +7,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from worker.simulator.bluum_documents import Document, envelope, instant, list_document, money
+from worker.simulator.bluum_documents import Document, envelope, list_document, money
 from worker.simulator.bluum_order import LEGACY_WORDS, OrderStatus, shares
 from worker.simulator.bluum_terms import OrderWords
+from worker.simulator.clock import instant
 
 if TYPE_CHECKING:
     from datetime import datetime

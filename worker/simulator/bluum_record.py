@@ -7,9 +7,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from worker.simulator.bluum_documents import Document, instant, money
+from worker.simulator.bluum_documents import Document, money
 from worker.simulator.bluum_journal import Kind
 from worker.simulator.bluum_order import shares
+from worker.simulator.clock import instant
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -73,18 +74,20 @@ def _effect_document(house: House, effect: Effect, *, now: datetime) -> Document
 def _named(house: House, effect: Effect) -> Document:
     is_order = effect.kind in {Kind.ORDER, Kind.FILL, Kind.ORDER_CANCEL, Kind.ORDER_FAILURE}
     found = (house.market if is_order else house.bank).executed(effect.subject_id)
-    return {"id": effect.subject_id, "investor_id": found.investor_id}
+    party_name = house.ground.terms.generation.party_name
+    return {"id": effect.subject_id, party_name: found.investor_id}
 
 
 def _withdrawal(house: House, effect: Effect, *, now: datetime) -> Document:
     withdrawal = house.bank.executed(effect.subject_id)
     instruction = withdrawal.instruction
+    target = instruction.options or {"funding_source_id": instruction.funding_source_id}
     return _named(house, effect) | {
         "idempotency_key": withdrawal.idempotency_key,
         "amount": money(instruction.amount),
         "currency": instruction.currency,
         "method": instruction.method,
-        "funding_source_id": instruction.funding_source_id,
+        **target,
         "description": instruction.description,
         "executed_at": instant(effect.at),
         "status": withdrawal.status(now),

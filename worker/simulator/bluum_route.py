@@ -1,22 +1,19 @@
-"""What a call of the simulated Bluum API is, what an answer is, and what a line of the API says.
+"""What can be asked of the simulated Bluum API, and how a refusal is answered.
 
-Values only; the lines themselves stand with the resources they are about."""
+Values only; the lines of the API stand with the resources they are about."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from worker.simulator import bluum_documents as documents
+from worker.simulator.route import Answer, Call, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import datetime
-
-    from worker.simulator.bluum_house import House
     from worker.simulator.bluum_refusals import Refusal
-    from worker.simulator.faults import CallKind
+
+__all__ = ["CREATED", "OK", "Answer", "Call", "Operation", "Route", "refused"]
 
 OK = 200
 CREATED = 201
@@ -42,39 +39,6 @@ class Operation(StrEnum):
     CHANGE_WEBHOOK = "change_webhook"
     DELETE_WEBHOOK = "delete_webhook"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One authorised call. `identifiers` are the path's, `key` is the Idempotency-Key."""
-
-    identifiers: Mapping[str, str]
-    query: tuple[tuple[str, str], ...]
-    body: bytes
-    key: str | None
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back: an HTTP status and a JSON document."""
-
-    status: int
-    document: documents.Document
-
-
-Respond: TypeAlias = "Callable[[House, Call], Answer]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """One line of the API: where a call goes, what it is called, and which function answers."""
-
-    method: str
-    path: str
-    operation: Operation
-    kind: CallKind
-    respond: Respond
 
 
 def refused(refusal: Refusal) -> Answer:

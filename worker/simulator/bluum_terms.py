@@ -1,18 +1,24 @@
 """By which rules the simulated Bluum works: its terms, and the ids with a meaning of their own.
 
-Values only. Magic ids of investors and funding sources, each by its beginning:
+Values only. Magic ids of investors and funding sources, each by its beginning. An account, whose id
+is a UUID, begins with the eight digits that stand behind:
 
-* `inv_unknown...` does not exist (404-001).
-* `inv_poor...` opens with 1.00 of each currency (and as many shares as everybody).
-* `inv_blocked...` is not approved: its create calls are refused (403-002).
-* `inv_failing...` is paid nothing: each of its withdrawals ends `failed` with a reason.
-* `inv_returned...` is paid, and the bank returns it: completed, later `failed` (an ACH return).
-* `inv_recalled...` is paid, and it is taken back: completed, later `cancelled`.
-* `inv_slow...` is paid like everybody, and every step takes ten times as long.
-* `inv_stubborn...` can cancel nothing: every cancellation is refused (409-003).
-* `inv_unheeded...` cancels in vain: the answer shows a thing as it stands, and it goes on.
-* `inv_untrue...` is told `cancelled` by the answer, and the thing goes on all the same.
-* `fs_inactive...` is a funding source that is not active (400-001); any other `fs_` id is.
+* `inv_unknown...` (`0bad0404-...`) does not exist (404-001).
+* `inv_poor...` (`0bad0422-...`) opens with 1.00 of each currency (and as many shares as everybody).
+* `inv_blocked...` (`0bad0403-...`) is not approved: its create calls are refused (403-002).
+* `inv_failing...` (`0bad0001-...`) is paid nothing: each of its withdrawals ends `failed` with a
+  reason.
+* `inv_returned...` (`0bad0002-...`) is paid, and the bank returns it: completed, later `failed` (an
+  ACH return).
+* `inv_recalled...` (`0bad0003-...`) is paid, and it is taken back: completed, later `cancelled`.
+* `inv_slow...` (`0bad0010-...`) is paid like everybody, and every step takes ten times as long.
+* `inv_stubborn...` (`0bad0409-...`) can cancel nothing: every cancellation is refused (409-003).
+* `inv_unheeded...` (`0bad0004-...`) cancels in vain: the answer shows a thing as it stands, and it
+  goes on.
+* `inv_untrue...` (`0bad0005-...`) is told `cancelled` by the answer, and the thing goes on all the
+  same.
+* `fs_inactive...` (`item_inactive...` of Plaid) is a funding source that is not active (400-001);
+  any other one is.
 
 Magic symbols of orders, each by its beginning; every other symbol is sold whole after `fill_delay`:
 
@@ -35,6 +41,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from worker.simulator.bluum_generation import INVESTOR_SCOPED, AnswerShape, Generation
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -42,17 +50,17 @@ if TYPE_CHECKING:
 #: The wallets that every investor has (ORD's wallet currencies).
 CURRENCIES: Final = ("USD", "EUR", "NGN", "KES", "GBP")
 
-UNKNOWN: Final = "inv_unknown"
-POOR: Final = "inv_poor"
-BLOCKED: Final = "inv_blocked"
-FAILING: Final = "inv_failing"
-RETURNED: Final = "inv_returned"
-RECALLED: Final = "inv_recalled"
-SLOW: Final = "inv_slow"
-STUBBORN: Final = "inv_stubborn"
-UNHEEDED: Final = "inv_unheeded"
-UNTRUE: Final = "inv_untrue"
-INACTIVE: Final = "fs_inactive"
+UNKNOWN: Final = ("inv_unknown", "0bad0404-")
+POOR: Final = ("inv_poor", "0bad0422-")
+BLOCKED: Final = ("inv_blocked", "0bad0403-")
+FAILING: Final = ("inv_failing", "0bad0001-")
+RETURNED: Final = ("inv_returned", "0bad0002-")
+RECALLED: Final = ("inv_recalled", "0bad0003-")
+SLOW: Final = ("inv_slow", "0bad0010-")
+STUBBORN: Final = ("inv_stubborn", "0bad0409-")
+UNHEEDED: Final = ("inv_unheeded", "0bad0004-")
+UNTRUE: Final = ("inv_untrue", "0bad0005-")
+INACTIVE: Final = ("fs_inactive", "item_inactive")
 
 NO_ASSET: Final = "SIM.NONE"
 CLOSED: Final = "SIM.CLOSED"
@@ -107,7 +115,7 @@ class OrderWords(StrEnum):
     LEGACY = "legacy"
 
 
-_CANCEL_RULES: Final[Mapping[str, CancelRule]] = {
+_CANCEL_RULES: Final[Mapping[tuple[str, ...], CancelRule]] = {
     STUBBORN: CancelRule.REFUSED,
     UNHEEDED: CancelRule.UNHEEDED,
     UNTRUE: CancelRule.UNTRUE,
@@ -144,6 +152,9 @@ class Terms:
     #: Whether a second order with the same `client_order_id` is refused (409-001); undocumented.
     client_order_ids_unique: bool = False
     seed: str = "0"
+    generation: Generation = INVESTOR_SCOPED
+    #: What is around the answers about withdrawals, where that is documented in several ways.
+    answer_shape: AnswerShape = AnswerShape.BARE
 
     def __post_init__(self) -> None:
         """Refuse terms that make no sense."""
@@ -164,8 +175,8 @@ class Terms:
 
     def cancel_rule_for(self, investor_id: str) -> CancelRule:
         """Return what becomes of an investor's cancellations."""
-        for beginning, rule in _CANCEL_RULES.items():
-            if investor_id.startswith(beginning):
+        for beginnings, rule in _CANCEL_RULES.items():
+            if investor_id.startswith(beginnings):
                 return rule
         return self.cancel_rule
 

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.simulator.bluum_documents import Document, envelope, instant, list_document
+from worker.simulator.bluum_documents import Document, envelope, list_document
 from worker.simulator.bluum_notices import EVENT_TYPES, WILDCARDS
 from worker.simulator.bluum_reading import Rule, is_text, is_text_or_null, one_of, read_fields
 from worker.simulator.bluum_refusals import Code, Refusal
 from worker.simulator.bluum_route import CREATED, OK, Answer, Call, Operation, Route, refused
-from worker.simulator.bluum_webhooks import Activity, Subscription, WebhookShape, is_url
+from worker.simulator.bluum_webhooks import Activity, Subscription, WebhookShape
+from worker.simulator.clock import instant
 from worker.simulator.faults import CallKind
+from worker.simulator.mail import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,22 +1,25 @@
 """Webhook subscriptions of the simulated Bluum, and which delivery is due when.
 
-Pure: it sends nothing and signs nothing. What is due waits here until it is taken, so that the one
+Pure: it sends nothing. What is due waits here until it is taken, so that the one
 who sends may be slow; deliveries of one resource keep their order unless a fault or a retry breaks
 it. Bluum promises neither order nor single delivery (CW, PW)."""
 
 from __future__ import annotations
 
+import hmac
 import json
+from base64 import b64encode
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.simulator.bluum_documents import instant
 from worker.simulator.bluum_refusals import Code, Refusal
 from worker.simulator.chance import fraction, token
+from worker.simulator.clock import instant
 from worker.simulator.faults import WEBHOOK_DELAYED, WEBHOOK_DOUBLED, WEBHOOK_LOST, Faults
+from worker.simulator.mail import Letter, Outcome, is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,9 +30,6 @@ if TYPE_CHECKING:
 
 #: Subscriptions of one tenant; undocumented, but everything has a limit.
 SUBSCRIPTIONS_MAX: Final = 100
-#: Characters of a URL; the same.
-URL_MAX: Final = 2000
-_SUCCESS_CLASS: Final = 2
 
 
 class Activity(StrEnum):
@@ -142,16 +142,10 @@ class Delivery:
     body: bytes
     attempt: int = 1
 
-
-class Outcome(StrEnum):
-    """What became of an attempt, or of a delivery before its first one."""
-
-    DELIVERED = "delivered"
-    #: Answered with something else than 2xx.
-    REFUSED = "refused"
-    UNANSWERED = "unanswered"
-    #: The fault: it was never sent.
-    LOST = "lost"
+    @property
+    def lane(self) -> str:
+        """The deliveries of one resource to one subscription keep their order."""
+        return f"{self.subscription_id} {self.resource_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,17 +238,30 @@ class Webhooks:
         """Return how many attempts came to which outcome."""
         return dict(Counter(attempt.outcome.value for attempt in self.attempts))
 
-    def target(self, delivery: Delivery) -> Subscription | None:
-        """Return where a delivery goes; None when nobody is there any more."""
+    @property
+    def timeout(self) -> timedelta:
+        """The time in which a delivery has to be answered."""
+        return self.terms.timeout
+
+    def letter(self, delivery: Delivery, *, at: int) -> Letter | None:
+        """Return a delivery as it is sent `at` (unix seconds); None when nobody is there."""
         found = self._subscriptions.get(delivery.subscription_id)
-        return found if found and found.activity is Activity.ACTIVE else None
+        if found is None or found.activity is not Activity.ACTIVE:
+            return None
+        headers = {"Content-Type": "application/json"}
+        if self.terms.timestamp_header is not None:
+            headers[self.terms.timestamp_header] = str(at)
+        headers[self.terms.header] = _signature(
+            self.terms, secret=found.secret, body=delivery.body, timestamp=str(at)
+        )
+        return Letter(found.url, headers, delivery.body)
 
     def note(self, delivery: Delivery, status: int | None, *, now: datetime) -> None:
         """Write down how an attempt was answered, and plan the next one unless by a 2xx (PW).
 
         None: it was not answered at all.
         """
-        outcome = _outcome(status)
+        outcome = Outcome.of(status)
         self.attempts.append(Attempt(delivery, now, outcome, status))
         if outcome is Outcome.DELIVERED or delivery.attempt > len(self.terms.retry_delays):
             return
@@ -299,16 +306,10 @@ class Webhooks:
         self._agenda.plan(at, fall_due)
 
 
-def _outcome(status: int | None) -> Outcome:
-    if status is None:
-        return Outcome.UNANSWERED
-    return Outcome.DELIVERED if status // 100 == _SUCCESS_CLASS else Outcome.REFUSED
-
-
-def is_url(text: object) -> bool:
-    """Tell whether a delivery could be sent there: HTTP or HTTPS (the latter in production, CW)."""
-    if not isinstance(text, str) or len(text) > URL_MAX:
-        return False
-    scheme, _, rest = text.partition("://")
-    is_printable = text.isascii() and text.isprintable() and " " not in text
-    return scheme in {"http", "https"} and bool(rest.strip("/")) and is_printable
+def _signature(terms: WebhookTerms, *, secret: str, body: bytes, timestamp: str) -> str:
+    """Return the signature of a body as its header carries it."""
+    with_time = terms.signed_content is SignedContent.TIMESTAMP_AND_BODY
+    signed = timestamp.encode() + b"." + body if with_time else body
+    digest = hmac.digest(secret.encode(), signed, terms.algorithm.value)
+    hexadecimal = terms.encoding is Encoding.HEX
+    return terms.prefix + (digest.hex() if hexadecimal else b64encode(digest).decode())

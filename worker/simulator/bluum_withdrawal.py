@@ -5,11 +5,12 @@ to run in the background for one to progress."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date, datetime
     from decimal import Decimal
 
@@ -19,19 +20,24 @@ PAGE_MAX: Final = 200
 
 
 class Method(StrEnum):
-    """How the money leaves (WD)."""
+    """How the money leaves (WD); `ach_plaid` in the older generation alone (G2)."""
 
     ACH = "ach"
+    ACH_PLAID = "ach_plaid"
     WIRE = "wire"
     INTERNATIONAL_WIRE = "international_wire"
     MANUAL_BANK_TRANSFER = "manual_bank_transfer"
 
 
 class Status(StrEnum):
-    """The external words, as answers carry them (CF, WD): `cancelled` has two l."""
+    """The external words, as answers carry them (CF, WD): `cancelled` has two l.
+
+    `submitted` is a state of the older generation alone (G2).
+    """
 
     PENDING = "pending"
     PROCESSING = "processing"
+    SUBMITTED = "submitted"
     COMPLETED = "completed"
     CANCELLED = "cancelled"
     FAILED = "failed"
@@ -39,20 +45,26 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """What a create call asks for, after validation (WD). The amount is positive."""
+    """What a create call asks for, after validation (WD). The amount is positive.
+
+    In the older generation `options` are its `plaid_options` or `wire_options`, by that name, and
+    the funding source is called by Plaid's item.
+    """
 
     amount: Decimal
     currency: str
     method: Method
     funding_source_id: str
     description: str | None
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdrawal:
     """One executed withdrawal with its course, fixed when it was created.
 
-    It is pending before `processing_at`, processing before `ends_at`, and then `end` (completed or
+    It is pending before `processing_at`, processing before `ends_at` (in the older generation
+    submitted from `submitted_at` on), and then `end` (completed or
     failed), unless it was cancelled; a completed one may be `reversed_to` another end later.
     """
 
@@ -67,6 +79,7 @@ class Withdrawal:
     end: Status
     failure_reason: str | None
     cancelled_at: datetime | None = None
+    submitted_at: datetime | None = None
     reversed_at: datetime | None = None
     reversed_to: Status | None = None
 
@@ -77,7 +90,8 @@ class Withdrawal:
         if now < self.processing_at:
             return Status.PENDING
         if now < self.ends_at:
-            return Status.PROCESSING
+            is_submitted = self.submitted_at is not None and self.submitted_at <= now
+            return Status.SUBMITTED if is_submitted else Status.PROCESSING
         if self.reversed_at is not None and self.reversed_at <= now:
             return self.reversed_to or self.end
         return self.end
@@ -87,7 +101,6 @@ class Withdrawal:
 class Filters:
     """What a list call asks for (WDL). None leaves a field unfiltered; the dates are inclusive.
 
-    `statuses` is empty for a word that no withdrawal of the simulator ever has (`submitted`).
     The time zone of the dates is undocumented; here it is UTC.
     """
 
@@ -114,7 +127,8 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a list, newest first, and whether more of it follows."""
+    """A part of a list, newest first, whether more of it follows, and how many there are."""
 
     withdrawals: tuple[Withdrawal, ...]
     has_more: bool
+    total: int

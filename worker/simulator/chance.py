@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from typing import Final
+from uuid import UUID
 
 _DIGEST_BYTES: Final = 12
 #: A float holds 53 bits exactly; more would round up to 1.0 now and then.
@@ -23,6 +24,11 @@ def fraction(seed: str, *names: str | bytes) -> float:
 def token(seed: str, *names: str | bytes) -> str:
     """Return the 24 hexadecimal digits that belong to `seed` and `names`."""
     return _digest(seed, names).hex()
+
+
+def uuid(seed: str, *names: str | bytes) -> str:
+    """Return the UUID (version 4 by its form) that belongs to `seed` and `names`."""
+    return str(UUID(bytes=blake2b(_digest(seed, names), digest_size=16).digest(), version=4))
 
 
 def _digest(seed: str, names: tuple[str | bytes, ...]) -> bytes:

@@ -40,6 +40,11 @@ class Clock:
             self.on_advance()
 
 
+def instant(moment: datetime) -> str:
+    """Write a moment in UTC as ISO 8601 with milliseconds."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def seconds(value: object, *, name: str) -> timedelta:
     """Return a JSON number of seconds as a duration; ValueError naming `name` otherwise."""
     # bool is an int to Python, and JSON's NaN and Infinity are floats.

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Fault(StrEnum):
     """What may go wrong with one call. `before` and `after` mean its effect on money.
 
-    `drop`: the TCP connection is cut. `error`: 500 in Bluum's envelope, or 502 or 503 without JSON.
-    `hang`: no answer until the client goes away. `garbage`: a success whose body is truncated or
-    not JSON. `late`: the connection is cut at once, and the call takes effect a while later.
+    `drop`: the TCP connection is cut. `error`: 500 in the company's own form, or 502 or 503 without
+    JSON. `hang`: no answer until the client goes away. `garbage`: a success whose body is truncated
+    or not JSON. `late`: the connection is cut at once, and the call takes effect a while later.
     """
 
     DROP_BEFORE = "drop_before"

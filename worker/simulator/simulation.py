@@ -1,48 +1,42 @@
-"""One running simulator of the Bluum API: its options, and everything that changes while it runs.
+"""One running simulator: its options, and everything that changes while it runs.
 
-Values and their container; it speaks no HTTP. The API serves it, the control calls turn it, and a
-test may look into it."""
+Values and their container, the same for every company; it speaks no HTTP. The API serves it, the
+control calls turn it, and a test may look into it."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from worker.simulator import bluum_documents as documents
-from worker.simulator.bluum_house import House
-from worker.simulator.bluum_notices import WILDCARDS
-from worker.simulator.bluum_record import attempts_document, effects_document
-from worker.simulator.bluum_terms import Terms
-from worker.simulator.bluum_webhooks import WebhookTerms
-from worker.simulator.clock import Clock
+from worker.simulator.clock import Clock, instant
 from worker.simulator.faults import Faults
 from worker.simulator.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
+
+    from worker.simulator.agenda import Agenda
+    from worker.simulator.mail import Mail
+    from worker.simulator.route import Document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BluumOptions:
-    """All that can be turned when a simulator starts; ValueError naming a senseless one.
+class Options:
+    """What can be turned when a simulator starts, whose ever it is; ValueError naming the field.
 
     `port` 0 picks a free port. `latency` passes before every authorised call takes effect,
-    `lateness` before one does that the fault `late` strikes.
-    `rate_limit` is in calls a second for the key pair, 0 for none; 25 is production's, the
-    sandbox's is 10 (ERR). The credentials open nothing but this simulator.
+    `lateness` before one does that the fault `late` strikes. `rate_limit` is in calls a second for
+    all clients together, 0 for none.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
-    api_key: str = "simulator-key"
-    api_secret: str = field(default="simulator-secret", repr=False)
-    rate_limit: int = 25
+    rate_limit: int = 0
     latency: timedelta = timedelta(milliseconds=20)
     lateness: timedelta = timedelta(milliseconds=500)
-    terms: Terms = field(default_factory=Terms)
-    webhooks: WebhookTerms = field(default_factory=WebhookTerms)
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
@@ -52,16 +46,47 @@ class BluumOptions:
         for name in ("latency", "lateness"):
             if getattr(self, name) < timedelta():
                 raise ValueError(f"{name}: not negative, but {getattr(self, name)}")
-        # Basic authentication ends the key at the first colon.
-        if not self.api_key or ":" in self.api_key or not self.api_secret:
-            raise ValueError("api_key, api_secret: not empty, and no colon in the key")
+
+
+class Inhabited(Protocol):
+    """What a simulation needs of a company's house."""
+
+    @property
+    def agenda(self) -> Agenda:
+        """What is going to happen in it."""
+        ...
+
+    @property
+    def seed(self) -> str:
+        """The seed of all chance."""
+        ...
+
+    @property
+    def mail(self) -> Mail[Any]:
+        """Its webhooks."""
+        ...
+
+    def effects(self, now: datetime) -> list[Document]:
+        """Return every effect on money, in order."""
+        ...
+
+    def attempts(self) -> list[Document]:
+        """Return every attempt at a webhook delivery, in order."""
+        ...
+
+    def counters(self) -> Document:
+        """Return what it counted beside the traffic."""
+        ...
+
+
+House = TypeVar("House", bound=Inhabited)
 
 
 @dataclass(slots=True)
-class Simulation:
-    """The state of a run. `faults` and `revoked` may be replaced at any time."""
+class Simulation(Generic[House]):
+    """The state of a run. `faults` and `revoked` (credentials) may be replaced at any time."""
 
-    options: BluumOptions
+    options: Options
     house: House
     faults: Faults
     clock: Clock = field(default_factory=Clock)
@@ -70,27 +95,13 @@ class Simulation:
     #: Set when the server closes: whoever hangs is let go.
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @classmethod
-    def begin(cls, options: BluumOptions) -> Simulation:
-        """Return a simulation in which nothing has happened yet."""
-        house = House.open(options.terms, options.webhooks)
-        simulation = cls(options=options, house=house, faults=options.faults)
-        house.webhooks.faults = lambda: simulation.faults
-        if options.webhooks.url is not None:
-            house.webhooks.subscribe(
-                options.webhooks.url, WILDCARDS, name="simulate", now=simulation.clock.now()
-            )
-        return simulation
-
     def record(self) -> Mapping[str, Any]:
         """Return what happened so far: `now`, `effects` in order, `webhooks` and `counters`."""
         now = self.clock.now()
-        ground = self.house.ground
-        ground.agenda.run(now)
+        self.house.agenda.run(now)
         return {
-            "now": documents.instant(now),
-            "effects": effects_document(self.house, now=now),
-            "webhooks": attempts_document(self.house.webhooks),
-            "counters": self.traffic.document()
-            | {"replays": ground.keys.replays, "webhooks": self.house.webhooks.counted()},
+            "now": instant(now),
+            "effects": self.house.effects(now),
+            "webhooks": self.house.attempts(),
+            "counters": self.traffic.document() | self.house.counters(),
         }

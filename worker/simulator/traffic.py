@@ -65,7 +65,7 @@ class Traffic:
 
 
 class _SlidingSecond:
-    """The moments of the last second. How Bluum's own window slides is undocumented."""
+    """The moments of the last second. How a company's own window slides is undocumented."""
 
     def __init__(self) -> None:
         self._moments: deque[datetime] = deque()
