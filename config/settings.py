@@ -3,6 +3,7 @@
 No singleton and no reading at import: who needs settings is handed them."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -27,8 +28,16 @@ from pydantic_settings import (
 
 from config.durations import Duration, write_duration
 from config.problems import incomplete_credentials, unfit_values, unknown_names
+from config.signing_keys import EXPECTED, KeyUnfit, PassphraseUnfit, read_signing_key
 from config.sources import gather
-from config.urls import check_amqp, check_header, check_https, check_ledger
+from config.urls import (
+    check_amqp,
+    check_header,
+    check_https,
+    check_ledger,
+    check_path,
+    unfit_networks,
+)
 from config.variables import DELIMITER, PREFIX, Expected, variables
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -226,6 +235,36 @@ class BluumAccounts(Bluum):
     """Bluum's older, account-scoped API, enabled by giving its key and secret."""
 
 
+class UpvestWebhook(_Group):
+    """What Upvest tells by webhook. It is verified with Upvest's own keys; no secret is shared."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Take Upvest's deliveries. Without it withdrawals are followed by looking "
+        "alone.",
+    )
+    path: Annotated[
+        str, AfterValidator(check_path), Expected("a path such as /webhooks/upvest")
+    ] = Field(
+        default="/webhooks/upvest",
+        description="Path of the address that Upvest calls, which its signature covers. Only "
+        "a proxy that changes paths makes it another than the worker's own.",
+    )
+    tolerance: Duration = Field(
+        default=timedelta(minutes=5),
+        gt=timedelta(0),
+        le=timedelta(days=1),
+        description="How far Upvest's clock may be from ours: so much longer, either way, a "
+        "delivery counts than it says. It changes nothing when it is sent again.",
+    )
+    sources: str = Field(
+        default="",
+        max_length=4000,
+        description="Addresses and networks that deliveries may come from, separated by commas; "
+        "all of them when empty. Behind proxies WORKER_WEBHOOKS__PROXIES is needed too.",
+    )
+
+
 class Upvest(_Group):
     """Upvest, enabled by giving the client's id and secret, and the key that signs its calls."""
 
@@ -251,7 +290,8 @@ class Upvest(_Group):
     )
     private_key_file: Path | None = Field(
         default=None,
-        description="PEM file of the key that signs every call: ECDSA on P-521, or Ed25519.",
+        description="Path of the PEM file with the key that signs every call: ECDSA on P-521, or "
+        "Ed25519. In Kubernetes the path at which the secret is mounted, not the key itself.",
     )
     private_key_passphrase: SecretStr | None = Field(
         default=None, description="Passphrase of that file, where it is encrypted."
@@ -282,6 +322,7 @@ class Upvest(_Group):
         description="Append a short reference to the remittance information of a withdrawal, by "
         "which it is found again when an answer was lost. The customer sees it on the statement.",
     )
+    webhook: UpvestWebhook = UpvestWebhook()
 
     @property
     def enabled(self) -> bool:
@@ -428,6 +469,14 @@ class Webhooks(_Group):
         le=65_535,
         description="Port to listen on, without TLS: that ends before it; 0 takes a free one.",
     )
+    proxies: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="How many proxies of yours every request passes. Who sent it is then read so "
+        "far from the right of X-Forwarded-For, which nobody may reach the port around them to "
+        "write; with 0 it is who connected.",
+    )
 
 
 class Settings(BaseSettings):
@@ -510,9 +559,43 @@ def load_settings(
     if need_provider:
         problems += _missing_provider(values)
     settings = _parse({name: values[name] for name in fields if name in values}, problems)
+    if settings is not None and need_provider:
+        problems += _unfit_key(settings.upvest)
     if settings is None or problems:
         raise SettingsInvalid(tuple(problems))
     return settings
+
+
+# Not checks of the fields: what turns out to be no id may be the secret, set by mistake, and the
+# problem of a field shows the field's value.
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_KEY_ID = re.compile(r"[!#-\[\]-~]{1,200}")
+
+
+def _unfit_ids(upvest: Upvest) -> Iterator[str]:
+    prefix = f"{PREFIX}UPVEST__"
+    if upvest.client_id is not None and not _UUID.fullmatch(upvest.client_id):
+        yield f"{prefix}CLIENT_ID: found a text that is no UUID, expected the client's UUID"
+    if upvest.key_id is not None and not _KEY_ID.fullmatch(upvest.key_id):
+        yield (
+            f"{prefix}KEY_ID: found a text with spaces, quotes or other such characters, "
+            "expected the key's id"
+        )
+
+
+def _unfit_key(upvest: Upvest) -> Iterator[str]:
+    """A line when the key file or its passphrase cannot be used. Reads the file."""
+    prefix = f"{PREFIX}UPVEST__PRIVATE_KEY_"
+    if upvest.private_key_file is None:
+        if upvest.private_key_passphrase is not None:
+            yield f"{prefix}FILE: missing, expected together with {prefix}PASSPHRASE"
+        return
+    try:
+        read_signing_key(upvest.private_key_file, upvest.private_key_passphrase)
+    except KeyUnfit as unfit:
+        yield f"{prefix}FILE: found {unfit}, expected {EXPECTED}"
+    except PassphraseUnfit as unfit:
+        yield f"{prefix}PASSPHRASE: {unfit}"
 
 
 def _missing_provider(values: Mapping[str, str]) -> Iterator[str]:
@@ -538,6 +621,12 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     """A line for every pair of values that are fine alone and not together."""
     yield from _contradictions_of_webhooks("BLUUM", settings.bluum.webhook)
     yield from _contradictions_of_webhooks("BLUUM_ACCOUNTS", settings.bluum_accounts.webhook)
+    yield from _unfit_ids(settings.upvest)
+    for entry in unfit_networks(settings.upvest.webhook.sources):
+        yield (
+            f"{PREFIX}UPVEST__WEBHOOK__SOURCES: found {entry!r},"
+            " expected an address or a network such as 192.0.2.0/24"
+        )
     for name, pauses in (("POLLING", settings.polling), ("RETRY", settings.retry)):
         if pauses.cap < pauses.first_delay:
             first = write_duration(pauses.first_delay)

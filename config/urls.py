@@ -3,11 +3,15 @@
 The messages never hold the address: there may be a password in it."""
 
 import re
-from ipaddress import ip_address
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
+# Enough of an entry to recognise it by.
+_SHOWN_MAX = 60
+_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{0,255}")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
 
@@ -52,6 +56,31 @@ def check_header(name: str | None) -> str | None:
     if name is not None and not _TOKEN.fullmatch(name):
         raise ValueError("no header has such a name")
     return name
+
+
+def check_path(path: str) -> str:
+    """The path of an address, unchanged: as it stands in a request, without its query."""
+    if not _PATH.fullmatch(path):
+        raise ValueError("no request has such a path")
+    return path
+
+
+def networks(texts: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The networks of a list with commas; an address is one of its own. Raises ValueError."""
+    return tuple(ip_network(text) for text in _entries(texts))
+
+
+def unfit_networks(texts: str) -> Iterator[str]:
+    """Every entry of such a list that is neither an address nor a network, as it stands there."""
+    for text in _entries(texts):
+        try:
+            ip_network(text)
+        except ValueError:
+            yield text[:_SHOWN_MAX]
+
+
+def _entries(texts: str) -> Iterator[str]:
+    return (text for each in texts.split(",") if (text := each.strip()))
 
 
 def _split(url: str) -> SplitResult:

@@ -34,7 +34,7 @@ from worker.core.usual import after_business_time
 from worker.core.withdrawal import Status, idempotency_key
 from worker.flows.courses import Courses
 from worker.flows.follow import TICK
-from worker.flows.hearing import Hint
+from worker.flows.hearing import Notice
 from worker.ledger.migrate import migrate
 from worker.ledger.store import open_ledger
 
@@ -246,10 +246,11 @@ class Run:
 
     def _tell(self, paid: Paid, event: str, *, at: datetime) -> None:
         if self._webhooks:
-            self._plan(at + _WEBHOOK_TAKES, partial(self._hear, Hint(event, (paid.withdrawal_id,))))
+            notice = Notice(f"{event} {paid.withdrawal_id}".encode(), event, (paid.withdrawal_id,))
+            self._plan(at + _WEBHOOK_TAKES, partial(self._hear, notice))
 
-    async def _hear(self, hint: Hint) -> None:
-        await self._house.ledger.hear(self._house.bank.name, repr(hint).encode(), hint)
+    async def _hear(self, notice: Notice) -> None:
+        await self._house.ledger.hear(self._house.bank.name, [notice])
 
     def _plan(self, at: datetime, happen: Callable[[], Awaitable[None]]) -> None:
         heappush(self._agenda, (at, next(self._numbers), happen))

@@ -1,28 +1,35 @@
-"""`webhooks register | list | remove` against a simulator, in both spellings that Bluum shows."""
+"""`webhooks register | list | remove` against simulators, in every spelling that Bluum shows."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
 
 from tests.cli.running import Commands
 from worker.demo.rabbitmq_node import free_ports
 from worker.providers.bluum_subscriptions import EVENTS
+from worker.providers.upvest_subscriptions import EVENTS as UPVEST
 from worker.simulator.bluum_server import BluumOptions, BluumServer, serve
 from worker.simulator.bluum_webhooks import Activity, WebhookShape, WebhookTerms
 from worker.simulator.faults import Faults, Reach
+from worker.simulator.upvest_client_keys import make_key
+from worker.simulator.upvest_client_keys import private_pem as client_pem
+from worker.simulator.upvest_options import CLIENT_ID, CLIENT_SECRET, KEY_ID
+from worker.simulator.upvest_server import UpvestOptions, serve_upvest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from worker.simulator.bluum_webhooks import Subscription
+
+_Server = TypeVar("_Server")
 
 URL: Final = "https://payouts.example/webhooks/bluum"
 SECRET: Final = "whsec_of_the_test"
@@ -195,6 +202,97 @@ def test_what_stands_in_the_way_is_told(tmp_path: Path) -> None:
     assert "it refused the credentials" in denied.stderr
 
 
+def test_upvest_is_told_apart_and_asked_for(tmp_path: Path) -> None:
+    """
+    Made, enabled and tested, found again, removed; the line for the settings says that it is on.
+    """
+    url = "https://payouts.example/webhooks/upvest"
+    with _upvest(tmp_path) as commands:
+        first = commands("webhooks", "register", url, "--test")
+        second = commands("webhooks", "register", url, "--json")
+        listed = commands("webhooks", "list", "--provider", "upvest", "--json")
+        removed = commands("webhooks", "remove", url)
+        none = commands("webhooks", "list")
+    (entry,) = json.loads(listed.stdout)
+
+    assert (0, "WORKER_UPVEST__WEBHOOK__ENABLED=true\n") == (first.exit_code, first.stdout)
+    assert first.stderr.startswith(f"created: {entry['id']}  active  {url}")
+    assert {"id": entry["id"], "url": url, "events": list(UPVEST), "is_active": True} == entry
+    assert entry | {"result": "unchanged", "secret": None, "twins": []} == json.loads(second.stdout)
+    assert f"removed {entry['id']}\n" == removed.stdout
+    assert (0, "there are none\n") == (none.exit_code, none.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("https://192.0.2.1/webhooks/upvest",), "Upvest wants the name of a host"),
+        (("https://payouts.example/other",), "its path is not WORKER_UPVEST__WEBHOOK__PATH"),
+        (("https://payouts.example/webhooks/upvest", "--name", "a_b"), "Upvest wants 1 to 32"),
+        (
+            ("https://payouts.example/webhooks/upvest", "--secret-file", "secret"),
+            "--secret-file: with upvest there is no secret",
+        ),
+    ],
+)
+def test_what_upvest_would_not_take_is_wrong_use(
+    arguments: tuple[str, ...], expected: str, tmp_path: Path
+) -> None:
+    """
+    It is said before anything is called.
+    """
+    result = _upvest_commands("http://127.0.0.1:1", b"", tmp_path)(
+        "webhooks", "register", *arguments
+    )
+
+    assert 2 == result.exit_code
+    assert expected in result.stderr
+
+
+def test_the_provider_is_named_where_there_are_several(tmp_path: Path) -> None:
+    """
+    The only one that is enabled need not be; each has a secret of its own.
+    """
+    accounts = {
+        "WORKER_BLUUM_ACCOUNTS__API_KEY": "simulator-key",
+        "WORKER_BLUUM_ACCOUNTS__API_SECRET": "simulator-secret",
+    }
+    with _served(BluumOptions(port=0, rate_limit=0, webhooks=WebhookTerms(secret=SECRET))) as bluum:
+        accounts["WORKER_BLUUM_ACCOUNTS__BASE_URL"] = bluum.base_url
+        commands = _commands(bluum.base_url, tmp_path)
+        which = commands("webhooks", "register", URL, **accounts)
+        named = commands("webhooks", "register", URL, "--provider", "bluum_accounts", **accounts)
+    absent = commands("webhooks", "list", "--provider", "upvest")
+    nobody = commands("webhooks", "list", "--provider", "bank")
+
+    assert (2, "--provider is needed: bluum, bluum_accounts are enabled\n") == (
+        which.exit_code,
+        which.stderr,
+    )
+    assert f"WORKER_BLUUM_ACCOUNTS__WEBHOOK__SECRET={SECRET}\n" == named.stdout
+    assert (1, "upvest is not enabled: give its credentials\n") == (
+        absent.exit_code,
+        absent.stderr,
+    )
+    assert (2, "bank: expected bluum or bluum_accounts or upvest\n") == (
+        nobody.exit_code,
+        nobody.stderr,
+    )
+
+
+def test_bluum_has_no_call_that_tests(desk: Desk) -> None:
+    """
+    Subscribed all the same, and told so.
+    """
+    result = desk.run("webhooks", "register", URL, "--test")
+
+    assert (1, "created, and not tested: Bluum has no call that tests a subscription\n") == (
+        result.exit_code,
+        result.stderr,
+    )
+    assert 1 == len(desk.subscriptions)
+
+
 def _commands(base_url: str, folder: Path) -> Commands:
     return Commands(
         WORKER_LEDGER__URL=f"sqlite:///{folder / 'ledger.db'}",
@@ -206,14 +304,40 @@ def _commands(base_url: str, folder: Path) -> Commands:
 
 
 @contextmanager
-def _served(options: BluumOptions) -> Iterator[BluumServer]:
+def _upvest(folder: Path) -> Iterator[Commands]:
+    """Commands whose only provider is a simulated Upvest."""
+    with _running(serve_upvest(UpvestOptions(port=0, rate_limit=0))) as server:
+        yield _upvest_commands(server.base_url, server.private_pem, folder)
+
+
+def _upvest_commands(base_url: str, private_pem: bytes, folder: Path) -> Commands:
+    key = folder / "key.pem"
+    key.write_bytes(private_pem or client_pem(make_key()))
+    return Commands(
+        WORKER_LEDGER__URL=f"sqlite:///{folder / 'ledger.db'}",
+        WORKER_UPVEST__BASE_URL=base_url,
+        WORKER_UPVEST__CLIENT_ID=CLIENT_ID,
+        WORKER_UPVEST__CLIENT_SECRET=CLIENT_SECRET,
+        WORKER_UPVEST__KEY_ID=KEY_ID,
+        WORKER_UPVEST__PRIVATE_KEY_FILE=str(key),
+        WORKER_UPVEST__RATE_LIMIT="5000",
+    )
+
+
+def _served(options: BluumOptions) -> AbstractContextManager[BluumServer]:
+    """Serve a simulated Bluum beside the commands."""
+    return _running(serve(options))
+
+
+@contextmanager
+def _running(serving: AbstractAsyncContextManager[_Server]) -> Iterator[_Server]:
     """Serve beside the commands, which need an event loop of their own."""
-    servers: list[BluumServer] = []
+    servers: list[_Server] = []
     is_ready, is_over = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
 
     async def live() -> None:
-        async with serve(options) as server:
+        async with serving as server:
             servers.append(server)
             is_ready.set()
             await is_over.wait()

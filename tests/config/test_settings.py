@@ -192,6 +192,32 @@ def test_what_a_webhook_needs_beside_its_settings_is_named() -> None:
     ) == problems
 
 
+def test_sources_that_are_none_are_named() -> None:
+    """
+    Each of them, by what stands there; addresses, networks and spaces between them are fine.
+    """
+    name = "WORKER_UPVEST__WEBHOOK__SOURCES"
+    expected = "expected an address or a network such as 192.0.2.0/24"
+    fine = "34.90.198.99, 192.0.2.0/24,,2001:db8::/32 "
+
+    assert fine == _load(**CREDENTIALS, **{name: fine}).upvest.webhook.sources
+    assert (
+        f"{name}: found '192.0.2.1/24', {expected}",
+        f"{name}: found 'upvest.co', {expected}",
+    ) == _problems(**{name: f"192.0.2.1/24,{fine},upvest.co"})
+
+
+@pytest.mark.parametrize("path", ["webhooks", "/a?b", "/ä", "/a b", "/" + "x" * 256])
+def test_a_path_is_one_that_a_request_can_have(path: str) -> None:
+    """
+    With a slash in front, without a query.
+    """
+    (line,) = _problems(WORKER_UPVEST__WEBHOOK__PATH=path)
+
+    assert line.startswith("WORKER_UPVEST__WEBHOOK__PATH: found ")
+    assert line.endswith("expected a path such as /webhooks/upvest")
+
+
 @pytest.mark.parametrize(
     ("webhook", "enabled"),
     [

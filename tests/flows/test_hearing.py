@@ -6,8 +6,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
+
+import pytest
 
 from tests.providers import virtual_time
 from worker.flows.hearing import (
@@ -16,16 +20,22 @@ from worker.flows.hearing import (
     WAITING_LIMIT,
     WRITE_SECONDS,
     WRITES,
+    Head,
     Hearing,
     Hint,
+    Notice,
     Outcome,
 )
 from worker.flows.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Collection, Coroutine, Sequence
+
+    from worker.flows.hearing import Network
 
 _BEGIN: Final = datetime(2026, 6, 1, tzinfo=UTC)
+_HEAD: Final = Head(method="POST", target="/webhooks/bluum", headers={})
+_BAD: Final = Outcome.MALFORMED
 
 
 class Notebook:
@@ -35,14 +45,17 @@ class Notebook:
         self.known = {*known}
         self.is_away = False
         self.seconds = 1.0
+        #: How many events each call told of.
+        self.asked: list[int] = []
         self.at_once = 0
         self.at_once_max = 0
         self.old = 0
         self.asked_to_forget: list[tuple[float, datetime]] = []
 
-    async def hear(self, provider: str, digest: bytes, hint: Hint) -> str:
+    async def hear(self, provider: str, notices: Sequence[Notice]) -> list[str]:
         """Be busy for a while."""
-        assert (provider, 32) == ("bluum", len(digest))
+        assert {("bluum", 32)} == {(provider, len(notice.digest)) for notice in notices}
+        self.asked.append(len(notices))
         self.at_once += 1
         self.at_once_max = max(self.at_once, self.at_once_max)
         try:
@@ -51,7 +64,7 @@ class Notebook:
             self.at_once -= 1
         if self.is_away:
             raise LedgerUnavailable("away")
-        return "heard" if self.known & {*hint.ids} else "unknown"
+        return ["heard" if self.known & {*notice.ids} else "unknown" for notice in notices]
 
     async def forget_hints(self, before: datetime) -> int:
         """Forget up to two of the old ones."""
@@ -63,16 +76,69 @@ class Notebook:
         return forgotten
 
 
-def test_what_cannot_be_verified_is_forged() -> None:
+def test_each_event_of_a_delivery_has_an_outcome_of_its_own() -> None:
     """
-    Without a scheme, and without having been told to take what is unsigned.
+    All are counted and those that name anybody are written at once; the answer is the best of them.
+
+    What cannot be read takes nothing from the others, and none of it makes the provider repeat.
     """
+    notebook = Notebook("wd_1", "wd_2")
+    stories = {
+        b"wd_1 wd_9 ? wd_2": (Outcome.HEARD, {Outcome.HEARD: 2, Outcome.UNKNOWN: 1, _BAD: 1}),
+        b"wd_9 ?": (Outcome.UNKNOWN, {Outcome.UNKNOWN: 1, _BAD: 1}),
+        b"? ?": (Outcome.MALFORMED, {_BAD: 2}),
+        b"": (Outcome.UNKNOWN, {Outcome.UNKNOWN: 1}),
+        b"not a delivery": (Outcome.MALFORMED, {_BAD: 1}),
+    }
 
-    async def story() -> list[Outcome | None]:
-        hearing, _ = _hearing(Notebook("wd_1"), allow_unsigned=False)
-        return [hearing.refused({}), await hearing.hear({}, b"wd_1")]
+    async def story(body: bytes) -> tuple[Outcome, dict[Outcome, int]]:
+        hearing, told = _hearing(notebook)
+        return await hearing.hear(_HEAD, body), told
 
-    assert [Outcome.FORGED, Outcome.FORGED] == virtual_time.run(story())
+    assert stories == {body: virtual_time.run(story(body)) for body in stories}
+    assert [3, 1] == notebook.asked
+
+
+def test_a_delivery_that_is_not_written_is_to_come_again() -> None:
+    """
+    Whatever else is in it: the ledger confirmed none of it.
+    """
+    notebook = Notebook("wd_1")
+    notebook.is_away = True
+
+    async def story() -> tuple[Outcome, dict[Outcome, int]]:
+        hearing, told = _hearing(notebook)
+        return await hearing.hear(_HEAD, b"wd_1 ? wd_9"), told
+
+    expected = {Outcome.NOT_WRITTEN: 2, Outcome.MALFORMED: 1}
+
+    assert (Outcome.NOT_WRITTEN, expected) == virtual_time.run(story())
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("192.0.2.7", None),
+        ("198.51.100.255", None),
+        ("2001:db8::1", None),
+        ("192.0.2.8", Outcome.FOREIGN),
+        ("2001:db9::1", Outcome.FOREIGN),
+        (None, Outcome.FOREIGN),
+    ],
+)
+def test_only_those_on_the_list_are_listened_to(
+    source: str | None, expected: Outcome | None
+) -> None:
+    """
+    Nobody else, nor one whose address is not known; before anything of theirs is read.
+    """
+    listed = [ip_network(each) for each in ("192.0.2.7", "198.51.100.0/24", "2001:db8::/32")]
+
+    async def story() -> Outcome | None:
+        hearing, _ = _hearing(Notebook(), sources=listed)
+        return hearing.refused(replace(_HEAD, source=ip_address(source) if source else None))
+
+    assert expected is virtual_time.run(story())
 
 
 def test_few_are_written_at_once() -> None:
@@ -84,7 +150,7 @@ def test_few_are_written_at_once() -> None:
 
     async def story() -> list[Outcome]:
         hearing, _ = _hearing(notebook)
-        return await asyncio.gather(*(hearing.hear({}, b"wd_1") for _ in range(100)))
+        return await asyncio.gather(*(hearing.hear(_HEAD, b"wd_1") for _ in range(100)))
 
     assert {Outcome.HEARD} == {*virtual_time.run(story())}
     assert WRITES == notebook.at_once_max
@@ -99,7 +165,7 @@ def test_a_ledger_that_is_slow_is_not_waited_for() -> None:
 
     async def story() -> tuple[Outcome, float]:
         hearing, _ = _hearing(notebook)
-        return await hearing.hear({}, b"wd_1"), virtual_time.now()
+        return await hearing.hear(_HEAD, b"wd_1"), virtual_time.now()
 
     assert (Outcome.NOT_WRITTEN, WRITE_SECONDS) == virtual_time.run(story())
 
@@ -113,12 +179,12 @@ def test_what_is_unknown_is_tried_once_more() -> None:
 
     async def story() -> dict[Outcome, int]:
         hearing, told = _hearing(notebook)
-        await asyncio.gather(*(hearing.hear({}, b"wd_%d" % n) for n in range(WAITING_LIMIT + 5)))
+        await asyncio.gather(*(hearing.hear(_HEAD, b"wd_%d" % n) for n in range(WAITING_LIMIT + 5)))
         # The oldest are given up for the newest.
         notebook.known = {"wd_4", "wd_5", f"wd_{WAITING_LIMIT + 4}"}
         await _for_a_while(hearing.run(), SECOND_TRY + timedelta(seconds=10))
         notebook.known = {f"wd_{n}" for n in range(WAITING_LIMIT)}
-        await hearing.hear({}, b"wd_x")
+        await hearing.hear(_HEAD, b"wd_x")
         notebook.is_away, notebook.known = True, {"wd_x"}
         await _for_a_while(hearing.run(), SECOND_TRY + timedelta(seconds=10))
         return told
@@ -126,6 +192,8 @@ def test_what_is_unknown_is_tried_once_more() -> None:
     told = virtual_time.run(story())
 
     assert {Outcome.UNKNOWN: WAITING_LIMIT + 6, Outcome.HEARD_LATE: 2} == told
+    # All of them at once.
+    assert [WAITING_LIMIT, 1, 1] == notebook.asked[WAITING_LIMIT + 5 :]
 
 
 def test_the_old_is_forgotten_a_few_at_a_time() -> None:
@@ -156,18 +224,37 @@ async def _for_a_while(loop: Coroutine[Any, Any, None], wait: timedelta) -> None
     await asyncio.gather(task, return_exceptions=True)
 
 
+class _Trusting:
+    """Takes every delivery for genuine."""
+
+    allows_unsigned = True
+
+    def of_head(self, head: Head) -> None:
+        """Refuse nothing."""
+
+    async def of_whole(self, head: Head, body: bytes) -> None:
+        """Refuse nothing."""
+
+
 def _hearing(
-    notebook: Notebook, *, allow_unsigned: bool = True
+    notebook: Notebook, *, sources: Collection[Network] = ()
 ) -> tuple[Hearing, Counter[Outcome]]:
-    """Hears bodies that are an id and nothing else; with the count of its outcomes."""
+    """Hears bodies of ids, or of question marks in their place; with the count of outcomes."""
     told: Counter[Outcome] = Counter()
     hearing = Hearing(
         "bluum",
-        scheme=None,
-        allow_unsigned=allow_unsigned,
-        read=lambda body: Hint(None, (body.decode(),)),
+        verifier=_Trusting(),
+        read=_read,
         ledger=notebook,
         now=lambda: _BEGIN + timedelta(seconds=virtual_time.now()),
         counted=lambda _provider, outcome: told.update([outcome]),
+        sources=sources,
     )
     return hearing, told
+
+
+def _read(body: bytes) -> list[Hint | None] | None:
+    words = body.decode().split()
+    if "not" in words:
+        return None
+    return [None if word == "?" else Hint(None, (word,), word) for word in words]

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from tests.ledger import second
-from tests.ledger.builders import moved, take
+from tests.ledger.builders import FINGERPRINT, an_order, moved, taken_in
 from worker.core.signatures import Scheme
 from worker.core.withdrawal import Status
 from worker.flows.hearing import Hearing, Outcome
 from worker.http.webhooks import SECONDS, open_webhooks
 from worker.ledger.store import open_ledger
-from worker.providers.bluum_webhooks import read_delivery
+from worker.providers.bluum_webhooks import SharedSecret, read_delivery
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -49,6 +49,7 @@ class Desk:
     ) -> None:
         self.ledger = ledger
         self.hearing = hearing
+        self.provider = hearing.provider
         self.port = webhooks.port
         #: How often each outcome was counted, by provider and outcome.
         self.told = told
@@ -60,13 +61,14 @@ class Desk:
         """Have an order raise the cash for a withdrawal."""
         await second.write(
             self._url,
-            f"INSERT INTO sale_orders SELECT 'bluum', '{order_id}', id FROM withdrawals"  # noqa: S608
+            f"INSERT INTO sale_orders SELECT provider, '{order_id}', id FROM withdrawals"  # noqa: S608
             f" WHERE message_id = '{message_id}'",
         )
 
     async def withdrawal(self, message_id: str, withdrawal_id: str) -> int:
         """Put a withdrawal into the ledger that is at the provider; return its row."""
-        held = await take(self.ledger, message_id)
+        order = an_order(message_id, provider=self.provider)
+        held = (await self.ledger.take(taken_in(order), FINGERPRINT)).held
         pending = moved(held, Status.PENDING, withdrawal_id=withdrawal_id)
         assert await self.ledger.record(held, pending) is not None
         return held.row
@@ -76,11 +78,12 @@ class Desk:
         body: bytes,
         *,
         method: str = "POST",
-        path: str = "/webhooks/bluum",
-        headers: dict[str, str] | None = None,
+        path: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> int:
         """Send one request, signed unless other headers are given; return its status."""
         given = {"X-Bluum-Signature": signature(body)} if headers is None else headers
+        path = path or f"/webhooks/{self.provider}"
         async with httpx.AsyncClient(trust_env=False, timeout=LIMIT_SECONDS) as client:
             url = f"http://127.0.0.1:{self.port}{path}"
             return (await client.request(method, url, content=body, headers=given)).status_code
@@ -108,7 +111,16 @@ class Desk:
 
 
 @asynccontextmanager
-async def a_desk(url: str, *, seconds: float = SECONDS, **changes: Any) -> AsyncIterator[Desk]:  # noqa: ANN401
+async def a_desk(
+    url: str,
+    *,
+    provider: str = "bluum",
+    proxies: int = 0,
+    scheme: Scheme | None = SCHEME,
+    allows_unsigned: bool = False,
+    seconds: float = SECONDS,
+    **changes: Any,  # noqa: ANN401
+) -> AsyncIterator[Desk]:
     """Serve webhooks over a ledger, as long as the context lasts."""
     told: Counter[Any] = Counter()
     heard = {outcome: asyncio.Event() for outcome in Outcome}
@@ -119,13 +131,21 @@ async def a_desk(url: str, *, seconds: float = SECONDS, **changes: Any) -> Async
 
     async with open_ledger(url) as ledger:
         await ledger.heartbeat()
-        plain: dict[str, Any] = {"scheme": SCHEME, "allow_unsigned": False, "ledger": ledger}
-        hearing = Hearing(
-            "bluum", read=read_delivery, now=now, counted=counted, **(plain | changes)
-        )
-        ears = {"/webhooks/bluum": hearing}
+        verifier = SharedSecret(scheme, allows_unsigned=allows_unsigned, now=now)
+        plain: dict[str, Any] = {
+            "verifier": verifier,
+            "ledger": ledger,
+            "read": read_delivery,
+            "now": now,
+        }
+        hearing = Hearing(provider, counted=counted, **(plain | changes))
         async with open_webhooks(
-            ears, host="127.0.0.1", port=0, counted=counted, seconds=seconds
+            {f"/webhooks/{provider}": hearing},
+            host="127.0.0.1",
+            port=0,
+            counted=counted,
+            proxies=proxies,
+            seconds=seconds,
         ) as webhooks:
             running = asyncio.create_task(webhooks.run())
             try:

@@ -11,7 +11,7 @@ import asyncpg
 from tests.ledger import second
 from tests.ledger.builders import Steady, due, moved, take, take_due
 from worker.core.withdrawal import Status
-from worker.flows.hearing import Hint
+from worker.flows.hearing import Notice
 from worker.ledger import hints
 from worker.ledger.clock import DatabaseClock
 from worker.ledger.store import open_ledger
@@ -26,8 +26,14 @@ _ORDER = (
 _WOKEN = "SELECT id, woken_at FROM withdrawals WHERE woken_at IS NOT NULL ORDER BY id"
 
 
-def _hint(*ids: str) -> Hint:
-    return Hint("transfer.withdrawal.completed", ids)
+async def _hear(ledger: Ledger, provider: str, digest: bytes, *ids: str) -> str:
+    """Hear a delivery of one event; return its fate."""
+    (fate,) = await ledger.hear(provider, [_notice(digest, *ids)])
+    return fate
+
+
+def _notice(digest: bytes, *ids: str) -> Notice:
+    return Notice(digest, "transfer.withdrawal.completed", ids)
 
 
 async def _paid_out(ledger: Ledger, message_id: str, status: Status = Status.PENDING) -> int:
@@ -48,18 +54,41 @@ async def test_a_hint_wakes_whom_it_names(ledger: Ledger, url: str) -> None:
     ]
     await second.write(url, _ORDER)
     fates = [
-        await ledger.hear("bluum", b"1", _hint("wd-of-req-1", "evt-1")),
-        await ledger.hear("bluum", b"2", _hint("wd-of-req-2")),
-        await ledger.hear("bluum", b"2", _hint("wd-of-req-2")),
-        await ledger.hear("bluum", b"3", _hint("ord-1")),
-        await ledger.hear("upvest", b"4", _hint("wd-of-req-1")),
-        await ledger.hear("bluum", b"5", _hint("wd-of-req-9")),
+        await _hear(ledger, "bluum", b"1", "wd-of-req-1", "evt-1"),
+        await _hear(ledger, "bluum", b"2", "wd-of-req-2"),
+        await _hear(ledger, "bluum", b"2", "wd-of-req-2"),
+        await _hear(ledger, "bluum", b"3", "ord-1"),
+        await _hear(ledger, "upvest", b"4", "wd-of-req-1"),
+        await _hear(ledger, "bluum", b"5", "wd-of-req-9"),
     ]
     written = await second.read(url, "SELECT digest, resource_id FROM webhooks ORDER BY digest")
 
     assert ["heard", "heard", "duplicate", "heard", "unknown", "unknown"] == fates
     assert [(b"1", "wd-of-req-1"), (b"2", "wd-of-req-2"), (b"3", "ord-1")] == written
     assert rows == [row for row, _ in await second.read(url, _WOKEN)]
+
+
+async def test_a_delivery_of_thousands_is_one_commit(url: str) -> None:
+    """
+    More ids than one statement takes; each event has its own fate, and repeated all are known.
+
+    An event that is in it twice is heard once.
+    """
+    commits: list[float] = []
+    async with open_ledger(url, observe_commit=commits.append) as ledger:
+        await ledger.heartbeat()
+        row = await _paid_out(ledger, "req-1")
+        ours = [_notice(b"%d" % n, "wd-of-req-1") for n in range(1100)]
+        others = [_notice(b"x%d" % n, f"id-{n}", f"order-{n}") for n in range(17_000)]
+        before = len(commits)
+        fates = await ledger.hear("bluum", [*ours, *others, ours[0]])
+        needed = len(commits) - before
+        again = await ledger.hear("bluum", [*others, *ours])
+
+    assert ["heard"] * 1100 + ["unknown"] * 17_000 + ["duplicate"] == fates
+    assert ["unknown"] * 17_000 + ["duplicate"] * 1100 == again
+    assert 1 == needed
+    assert [row] == [row for row, _ in await second.read(url, _WOKEN)]
 
 
 async def test_of_many_at_once_each_is_heard_once(ledger: Ledger, url: str) -> None:
@@ -71,7 +100,7 @@ async def test_of_many_at_once_each_is_heard_once(ledger: Ledger, url: str) -> N
         await other.heartbeat()
         fates = await asyncio.gather(
             *(
-                hearing.hear("bluum", b"%d" % n, _hint(f"wd-of-req-{n}"))
+                _hear(hearing, "bluum", b"%d" % n, f"wd-of-req-{n}")
                 for n in range(5)
                 for hearing in (ledger, other, ledger)
             )
@@ -89,9 +118,9 @@ async def test_a_flood_of_hints_is_one_look(ledger: Ledger) -> None:
     moving = moved(freed, Status.PENDING, withdrawal_id="wd-1", due_at=freed.withdrawal.due_at)
     assert await ledger.record(freed, moving) is not None
     for n in range(9):
-        await ledger.hear("bluum", b"%d" % n, _hint("wd-1"))
+        await _hear(ledger, "bluum", b"%d" % n, "wd-1")
     (first,) = await ledger.claim_due(5, busy=[])
-    await ledger.hear("bluum", b"meanwhile", _hint("wd-1"))
+    await _hear(ledger, "bluum", b"meanwhile", "wd-1")
     assert await ledger.record(first, due(first, freed.withdrawal.due_at)) is not None
     (second_,) = await ledger.claim_due(5, busy=[])
     assert await ledger.record(second_, due(second_, freed.withdrawal.due_at)) is not None
@@ -106,9 +135,9 @@ async def test_a_clock_that_lags_behind_loses_no_hint(url: str) -> None:
     async with open_ledger(url) as ahead, open_ledger(url, clock=_an_hour_ago()) as behind:
         await ahead.heartbeat()
         await _paid_out(ahead, "req-1")
-        await ahead.hear("bluum", b"1", _hint("wd-of-req-1"))
+        await _hear(ahead, "bluum", b"1", "wd-of-req-1")
         before = await second.read(url, _WOKEN)
-        await behind.hear("bluum", b"2", _hint("wd-of-req-1"))
+        await _hear(behind, "bluum", b"2", "wd-of-req-1")
 
         assert before < await second.read(url, _WOKEN)
 
@@ -117,23 +146,30 @@ async def test_nobody_waits_for_a_withdrawal_that_is_being_written(postgres_url:
     """
     Two replicas that did, each with rows of its own, could wait for each other for ever.
 
-    It is asked for again, in other commits: what others write goes on.
+    It is asked for again, in other commits: what others write goes on, and so does what the same
+    delivery tells of others.
     """
     async with open_ledger(postgres_url) as ledger:
         await ledger.heartbeat()
-        await _paid_out(ledger, "req-1")
+        for message_id in ("req-1", "req-2"):
+            await _paid_out(ledger, message_id)
+        notices = [_notice(b"1", "wd-of-req-1"), _notice(b"2", "wd-of-req-2")]
         connection = await asyncpg.connect(postgres_url)
         async with connection.transaction():
-            await connection.execute("SELECT id FROM withdrawals FOR UPDATE")
-            hearing = asyncio.create_task(ledger.hear("bluum", b"1", _hint("wd-of-req-1")))
+            await connection.execute(
+                "SELECT id FROM withdrawals WHERE message_id = 'req-1' FOR UPDATE"
+            )
+            hearing = asyncio.create_task(ledger.hear("bluum", notices))
             await asyncio.sleep(0)
             await ledger.mark(b"another step, in the same commit", unmark=())
             is_told = hearing.done()
-        fate = await hearing
+            written = await second.read(postgres_url, "SELECT resource_id FROM webhooks")
+        fates = await hearing
         await connection.close()
 
     assert not is_told
-    assert "heard" == fate
+    assert [("wd-of-req-2",)] == written
+    assert ["heard", "heard"] == fates
 
 
 async def test_old_deliveries_are_forgotten(url: str) -> None:
@@ -143,15 +179,15 @@ async def test_old_deliveries_are_forgotten(url: str) -> None:
     count = hints.FORGET_AT_ONCE + 1
     async with open_ledger(url, clock=_an_hour_ago()) as past:
         await _paid_out(past, "req-1")
-        old = [past.hear("bluum", b"%d" % n, _hint("wd-of-req-1")) for n in range(count)]
+        old = [_hear(past, "bluum", b"%d" % n, "wd-of-req-1") for n in range(count)]
         fates = await asyncio.gather(*old)
     async with open_ledger(url) as ledger:
         await ledger.heartbeat()
-        await ledger.hear("bluum", b"young", _hint("wd-of-req-1"))
+        await _hear(ledger, "bluum", b"young", "wd-of-req-1")
         before = ledger.now() - timedelta(minutes=30)
         forgotten = [await ledger.forget_hints(before) for _ in range(3)]
         left = await second.read(url, "SELECT digest FROM webhooks")
-        again = await ledger.hear("bluum", b"0", _hint("wd-of-req-1"))
+        again = await _hear(ledger, "bluum", b"0", "wd-of-req-1")
 
     assert {"heard"} == {*fates}
     assert [hints.FORGET_AT_ONCE, 1, 0] == forgotten

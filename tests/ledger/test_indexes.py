@@ -26,7 +26,7 @@ from tests.ledger.builders import (
 from tests.ledger.stories import a_burial
 from worker.core.reconciliation import Period
 from worker.core.withdrawal import Status
-from worker.flows.hearing import Hint
+from worker.flows.hearing import Notice
 from worker.ledger.migrate import migrate
 from worker.ledger.queries import Wanted
 from worker.ledger.store import open_ledger
@@ -174,7 +174,7 @@ async def _everything(ledger: Ledger) -> None:
     await ledger.dead_letter_left(a_burial("req-1").identity, "replayed")
     await ledger.books_differences()
     await ledger.owned_by_others("bluum", ["wd_5", "wd_6", "new_1"], row=held[0].row)
-    await ledger.hear("bluum", b"1", Hint(None, ("wd_5", "ord_1")))
+    await ledger.hear("bluum", [Notice(b"1", None, ("wd_5", "ord_1"))])
     await ledger.forget_hints(now)
     await ledger.history("old-99")
     await ledger.wanted(Wanted(), limit=50)

@@ -7,18 +7,18 @@ from worker.app.parts import (
     SHAPES,
     broker_of,
     open_providers,
+    open_subscriptions,
     patience_of,
     reconciliation_of,
-    subscriptions_line,
 )
 
 __all__ = [
     "SHAPES",
     "broker_of",
     "open_providers",
+    "open_subscriptions",
     "patience_of",
     "reconciliation_of",
     "run",
-    "subscriptions_line",
     "until_stopped",
 ]

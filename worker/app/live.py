@@ -79,7 +79,11 @@ async def _listen(house: House, stack: AsyncExitStack) -> dict[str, Coroutine[No
     listening = house.settings.webhooks
     webhooks = await stack.enter_async_context(
         open_webhooks(
-            hearings, host=listening.host, port=listening.port, counted=house.metrics.webhook
+            hearings,
+            host=listening.host,
+            port=listening.port,
+            proxies=listening.proxies,
+            counted=house.metrics.webhook,
         )
     )
     _log.info("serving webhooks", extra={"port": webhooks.port, "paths": sorted(hearings)})

@@ -8,6 +8,8 @@ from worker.cli import cancel, check, demo, reconcile, resolve, run, show, submi
 from worker.cli.dead_letters import dead_letters
 from worker.cli.list import list_
 from worker.cli.simulate import simulate
+from worker.cli.simulate_upvest import HELP as UPVEST_HELP
+from worker.cli.simulate_upvest import simulate_upvest
 from worker.cli.webhooks import webhooks
 
 app = typer.Typer(
@@ -29,6 +31,7 @@ app.command()(resolve.resolve)
 app.command()(reconcile.reconcile)
 app.add_typer(dead_letters)
 app.add_typer(webhooks)
+simulate.command(name="upvest", help=UPVEST_HELP)(simulate_upvest)
 app.add_typer(simulate)
 
 

@@ -9,7 +9,6 @@ import typer
 
 from worker.cli import simulate_options as options
 from worker.cli.simulating import (
-    FAILED,
     decimal_option,
     faults_option,
     pauses_option,
@@ -17,7 +16,13 @@ from worker.cli.simulating import (
 )
 from worker.simulator.clock import seconds
 from worker.simulator.faults import Reach
-from worker.simulator.upvest_client_keys import KeyKind, make_key, private_pem, read_public_key
+from worker.simulator.upvest_client_keys import (
+    KeyKind,
+    make_key,
+    private_pem,
+    read_private_key,
+    read_public_key,
+)
 from worker.simulator.upvest_options import CLIENT_ID, CLIENT_SECRET, KEY_ID, UpvestOptions
 from worker.simulator.upvest_route import Scope
 from worker.simulator.upvest_server import serve_upvest
@@ -33,6 +38,8 @@ from worker.simulator.upvest_webhooks import UpvestWebhookTerms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from worker.simulator.upvest_client_keys import PrivateKey
 
 _ACCESS_PANEL: Final = "Access"
 _WEBHOOKS_PANEL: Final = "Webhooks"
@@ -80,7 +87,8 @@ HELP: Final = """Simulate the Upvest Investment API until a signal ends it.
 
 Every call is checked: its token with its scope, and its signature (draft
 15), token calls included. The key that signs is made at start and written
-to --write-private-key, or yours, whose public half --public-key names.
+to --write-private-key (or read from there, at the next start), or it is
+yours, whose public half --public-key names.
 
 Account groups need no registration: every UUID has cash in EUR, GBP and
 USD. Some have a meaning of their own, by their first digits:
@@ -186,7 +194,8 @@ def simulate_upvest(
         typer.Option(
             dir_okay=False,
             rich_help_panel=_ACCESS_PANEL,
-            help="File to write the private key to that was made, as PEM.",
+            help="File to write the private key to that was made, as PEM; one that is there "
+            "is used.",
         ),
     ] = None,
     clock_tolerance: Annotated[
@@ -303,8 +312,6 @@ def _simulate(given: Mapping[str, Any]) -> None:
         chosen = _chosen(given)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    if (path := given["write_private_key"]) is not None:
-        _write(path, private_pem(chosen.client_key))
     run_simulator("Upvest", serve_upvest(chosen), at=f"{chosen.host}:{chosen.port}")
 
 
@@ -321,7 +328,7 @@ def _chosen(given: Mapping[str, Any]) -> UpvestOptions:
     return UpvestOptions(
         **words,
         scopes=_scopes(given["scopes"]),
-        client_key=make_key(given["key_kind"]),
+        client_key=client_key(given["write_private_key"], given["key_kind"]),
         public_key=None if public_key is None else read_public_key(public_key.read_bytes()),
         signatures=SignatureTerms(
             tolerance=seconds(given["clock_tolerance"], name="clock_tolerance"),
@@ -356,13 +363,19 @@ def _scopes(text: str) -> tuple[Scope, ...]:
         raise ValueError("scopes: of " + ", ".join(Scope) + f", not {text!r}") from None
 
 
-def _write(path: Path, pem: bytes) -> None:
-    """Write a private key where only its owner can read it; exit code 1 where that fails."""
+def client_key(path: Path | None, kind: KeyKind) -> PrivateKey:
+    """Return the key that a file holds; without a file a new one, which is written to it.
+
+    So a simulator that is started again knows its client. Nobody but the owner may read the file.
+    ValueError when it cannot be written, or holds something else: then it is left as it is.
+    """
     try:
-        # A file that is there is replaced, since its readers might be many.
-        path.unlink(missing_ok=True)
-        path.touch(_PRIVATE, exist_ok=False)
-        path.write_bytes(pem)
+        if path is not None and path.exists():
+            return read_private_key(path.read_bytes())
+        key = make_key(kind)
+        if path is not None:
+            path.touch(_PRIVATE, exist_ok=False)
+            path.write_bytes(private_pem(key))
     except OSError as error:
-        typer.echo(f"cannot write {path}: {error.strerror}", err=True)
-        raise typer.Exit(FAILED) from None
+        raise ValueError(f"write_private_key: {error.strerror}") from None
+    return key

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiohttp import web
 
-from worker.flows.hearing import Outcome
+from worker.flows.hearing import Head, Outcome
+from worker.http.sources import source_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -45,16 +46,19 @@ _HEADERS_LIMIT: Final = 64
 _STOP_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.1
 
-#: The answer to each outcome. A provider takes 2xx for heard, and repeats everything else.
+#: The answer to each outcome. A provider takes 2xx for heard, and repeats everything else; Upvest
+#: sends nothing else before. So whatever is genuine is 200, but for what was not written down.
 STATUSES: Final[Mapping[Outcome, int]] = {
     Outcome.HEARD: 200,
     Outcome.DUPLICATE: 200,
     Outcome.UNKNOWN: 200,
+    Outcome.MALFORMED: 200,
+    Outcome.FOREIGN: 403,
     Outcome.FORGED: 401,
     Outcome.STALE: 401,
-    Outcome.MALFORMED: 400,
     Outcome.TOO_LARGE: 413,
     Outcome.CROWDED: 503,
+    Outcome.UNVERIFIED: 503,
     Outcome.NOT_WRITTEN: 503,
 }
 
@@ -67,11 +71,11 @@ class Ear(Protocol):
 
     provider: str
 
-    def refused(self, headers: Mapping[str, str]) -> Outcome | None:
-        """Return the refusal of a delivery by its headers alone; None when its body is wanted."""
+    def refused(self, head: Head) -> Outcome | None:
+        """Return the refusal of a delivery by its head alone; None when its body is wanted."""
         ...
 
-    async def hear(self, headers: Mapping[str, str], body: bytes) -> Outcome:
+    async def hear(self, head: Head, body: bytes) -> Outcome:
         """Hear a delivery; return what became of it."""
         ...
 
@@ -83,17 +87,20 @@ async def open_webhooks(
     host: str,
     port: int,
     counted: Callable[[str | None, Outcome], None],
+    proxies: int = 0,
     seconds: float = SECONDS,
 ) -> AsyncIterator[Webhooks]:
     """Listen as long as the context lasts; nobody is answered before `Webhooks.run` runs.
 
     `ears` are by path. `counted` is told provider (None where it is not known) and outcome of what
-    no ear has heard. Port 0 takes a free one. Raises OSError when the port is taken.
+    no ear has heard. `proxies` is how many of our own every request passes, each of which adds
+    whom it heard to X-Forwarded-For. Port 0 takes a free one. Raises OSError when the port is
+    taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=_BACKLOG) as listener:
         listener.setblocking(False)
-        webhooks = Webhooks(ears, listener, counted=counted, seconds=seconds)
+        webhooks = Webhooks(ears, listener, counted=counted, proxies=proxies, seconds=seconds)
         try:
             yield webhooks
         finally:
@@ -109,11 +116,13 @@ class Webhooks:
         listener: socket.socket,
         *,
         counted: Callable[[str | None, Outcome], None],
+        proxies: int,
         seconds: float,
     ) -> None:
         self._ears = ears
         self._listener = listener
         self._counted = counted
+        self._proxies = proxies
         self._seconds = seconds
         self._large = 0
         # The oldest first.
@@ -183,9 +192,9 @@ class Webhooks:
         if request.method != "POST":
             self._counted(ear.provider, Outcome.MISDIRECTED)
             return _response(405, Allow="POST")
-        headers = _headers(request)
+        head = self._head(request)
         with ExitStack() as places:
-            outcome = ear.refused(headers)
+            outcome = ear.refused(head)
             if outcome is None:
                 body = await self._body(request, places)
                 if body is None:
@@ -193,9 +202,22 @@ class Webhooks:
                 if isinstance(body, Outcome):
                     outcome = body
                     self._counted(ear.provider, outcome)
+                    if outcome is Outcome.MALFORMED:
+                        return _response(400)
                 else:
-                    outcome = await ear.hear(headers, body)
+                    outcome = await ear.hear(head, body)
         return _response(STATUSES[outcome])
+
+    def _head(self, request: web.BaseRequest) -> Head:
+        headers = _headers(request)
+        return Head(
+            method=request.method,
+            target=request.raw_path,
+            headers=headers,
+            source=source_of(
+                request.remote, headers.get("x-forwarded-for", ""), proxies=self._proxies
+            ),
+        )
 
     async def _body(self, request: web.BaseRequest, places: ExitStack) -> bytes | Outcome | None:
         """Read a body, as much of it as is allowed; or tell why not. None when nobody is there."""

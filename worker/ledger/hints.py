@@ -6,7 +6,8 @@ provider. No content of a delivery is kept here, and none decides anything."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from sqlalchemy import case, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,14 +16,18 @@ from worker.ledger import rows
 from worker.ledger.schema import sale_orders, webhooks, withdrawals
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from typing import TypeAlias
 
     from sqlalchemy import Connection
 
+    from worker.flows.hearing import Notice
+
     #: The rows that ids belong to, by provider and id.
     Owners: TypeAlias = Mapping[tuple[str, str], Collection[int]]
+
+_T = TypeVar("_T", int, str)
 
 #: What became of a hint. Occupied: somebody writes the withdrawal at this moment; ask again.
 Fate = Literal["heard", "duplicate", "unknown", "occupied"]
@@ -32,22 +37,23 @@ Fate = Literal["heard", "duplicate", "unknown", "occupied"]
 TRIES: Final = 40
 PAUSE_SECONDS: Final = 0.05
 
+#: So many values stand in one statement. The databases take some thousands.
+VALUES_AT_ONCE: Final = 1000
+
 #: So many old deliveries are forgotten in one step: it must not hold up what is written beside it.
 FORGET_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Hear:
-    """A delivery names these ids of a provider, withdrawals' or orders'. Result: Fate.
+    """A delivery tells of these events of a provider. Result: the Fate of each.
 
-    `digest` tells the delivery from others; a repeated one changes nothing. `event` is kept beside
-    it for people.
+    Each names ids of withdrawals or orders. Its digest tells it from others; a repeated one changes
+    nothing. Its kind is kept beside it for people.
     """
 
     provider: str
-    digest: bytes = field(repr=False)
-    event: str | None
-    ids: tuple[str, ...]
+    notices: Sequence[Notice] = field(repr=False)
     at: datetime
 
 
@@ -59,28 +65,38 @@ class Forget:
 
 
 def hear(connection: Connection, steps: Sequence[tuple[int, Hear]], results: list[Any]) -> None:
-    """Write a group of hints; the result of each goes to its place in `results`.
+    """Write a group of deliveries; the result of each goes to its place in `results`.
 
     To be the last that a transaction waits in. A replica that waited here for another one's row
     while it holds rows of its own could wait for ever, so a row that is being written is left
     alone; what is waited for are digests, in one order everywhere.
     """
     owners = _owners(connection, [step for _, step in steps])
-    free = _locked(connection, {row for found in owners.values() for row in found})
-    ready = {place for place, step in steps if free >= (found := _rows(step, owners)) and found}
-    new = {step.digest: _delivery(step, owners) for place, step in steps if place in ready}
+    found = [[_rows(step.provider, notice, owners) for notice in step.notices] for _, step in steps]
+    free = _locked(connection, frozenset().union(*chain.from_iterable(found)))
+    new = {
+        notice.digest: _delivery(step, notice, owners)
+        for (_, step), named in zip(steps, found, strict=True)
+        for notice, rows_named in zip(step.notices, named, strict=True)
+        if rows_named and rows_named <= free
+    }
     written = _written(connection, new)
     woken: set[int] = set()
-    for place, step in steps:
-        if place not in ready:
-            results[place] = "occupied" if _rows(step, owners) else "unknown"
-        elif step.digest in written:
-            # Of two with one digest in a group, the second finds it known.
-            written.remove(step.digest)
-            results[place] = "heard"
-            woken |= _rows(step, owners)
-        else:
-            results[place] = "duplicate"
+
+    def fate(notice: Notice, rows_named: frozenset[int]) -> Fate:
+        if not rows_named <= free:
+            return "occupied"
+        if not rows_named:
+            return "unknown"
+        if notice.digest not in written:
+            return "duplicate"
+        # Of two with one digest in a group, the second finds it known.
+        written.remove(notice.digest)
+        woken.update(rows_named)
+        return "heard"
+
+    for (place, step), named in zip(steps, found, strict=True):
+        results[place] = [fate(*each) for each in zip(step.notices, named, strict=True)]
     _wake(connection, woken, max(step.at for _, step in steps))
 
 
@@ -109,47 +125,47 @@ def heard_since(connection: Connection, since: datetime) -> frozenset[str]:
 def _owners(connection: Connection, steps: Iterable[Hear]) -> Owners:
     ids: dict[str, set[str]] = {}
     for step in steps:
-        ids.setdefault(step.provider, set()).update(step.ids)
+        ids.setdefault(step.provider, set()).update(*(notice.ids for notice in step.notices))
     owners: dict[tuple[str, str], set[int]] = {}
     for provider, named in ids.items():
-        for statement in (
-            select(withdrawals.c.withdrawal_id, withdrawals.c.id).where(
-                withdrawals.c.provider == provider,
-                withdrawals.c.withdrawal_id.in_(sorted(named)),
-            ),
-            select(sale_orders.c.order_id, sale_orders.c.withdrawal).where(
-                sale_orders.c.provider == provider, sale_orders.c.order_id.in_(sorted(named))
-            ),
-        ):
-            for name, row in connection.execute(statement):
-                owners.setdefault((provider, name), set()).add(row)
+        for some in _batched(named):
+            for statement in (
+                select(withdrawals.c.withdrawal_id, withdrawals.c.id).where(
+                    withdrawals.c.provider == provider, withdrawals.c.withdrawal_id.in_(some)
+                ),
+                select(sale_orders.c.order_id, sale_orders.c.withdrawal).where(
+                    sale_orders.c.provider == provider, sale_orders.c.order_id.in_(some)
+                ),
+            ):
+                for name, row in connection.execute(statement):
+                    owners.setdefault((provider, name), set()).add(row)
     return owners
 
 
-def _rows(step: Hear, owners: Owners) -> frozenset[int]:
-    return frozenset().union(*(owners.get((step.provider, name), ()) for name in step.ids))
+def _rows(provider: str, notice: Notice, owners: Owners) -> frozenset[int]:
+    return frozenset().union(*(owners.get((provider, name), ()) for name in notice.ids))
 
 
 def _locked(connection: Connection, wanted: Collection[int]) -> frozenset[int]:
     """Lock those of the rows that nobody else has locked; return them."""
-    if not wanted:
-        return frozenset()
     return frozenset(
-        connection.scalars(
+        row
+        for some in _batched(wanted)
+        for row in connection.scalars(
             select(withdrawals.c.id)
-            .where(withdrawals.c.id.in_(sorted(wanted)))
+            .where(withdrawals.c.id.in_(some))
             .order_by(withdrawals.c.id)
             .with_for_update(skip_locked=True)
         )
     )
 
 
-def _delivery(step: Hear, owners: Owners) -> rows.Row:
+def _delivery(step: Hear, notice: Notice, owners: Owners) -> rows.Row:
     return {
-        "digest": step.digest,
+        "digest": notice.digest,
         "provider": step.provider,
-        "event": step.event,
-        "resource_id": next(name for name in step.ids if (step.provider, name) in owners),
+        "event": notice.event,
+        "resource_id": next(name for name in notice.ids if (step.provider, name) in owners),
         "received_at": rows.micros(step.at),
     }
 
@@ -164,18 +180,25 @@ def _written(connection: Connection, new: Mapping[bytes, rows.Row]) -> set[bytes
 
 def _wake(connection: Connection, woken: Collection[int], at: datetime) -> None:
     moment = rows.micros(at)
-    if woken:
+    for some in _batched(woken):
         connection.execute(
             update(withdrawals)
             # Also one that is awake already, and never to an earlier time: whoever has it in hand
             # sees that it was woken again since, and does not put it to sleep.
-            .where(withdrawals.c.id.in_(sorted(woken)))
+            .where(withdrawals.c.id.in_(some))
             .values(
                 woken_at=case(
                     (withdrawals.c.woken_at >= moment, withdrawals.c.woken_at + 1), else_=moment
                 )
             )
         )
+
+
+def _batched(values: Collection[_T]) -> Iterator[list[_T]]:
+    """Yield the values in order, some at a time."""
+    ordered = sorted(values)
+    for first in range(0, len(ordered), VALUES_AT_ONCE):
+        yield ordered[first : first + VALUES_AT_ONCE]
 
 
 _INSERT: Final[dict[str, Any]] = {

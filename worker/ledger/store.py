@@ -33,7 +33,7 @@ from worker.ledger.group import GroupCommitter
 from worker.ledger.queries import History
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from worker.core.replay import Known
     from worker.core.usual import Course
     from worker.core.withdrawal import Withdrawal
-    from worker.flows.hearing import Hint
+    from worker.flows.hearing import Notice
     from worker.flows.ports import BooksDifference, OpenCount, Outgoing
     from worker.ledger.engine import Database
 
@@ -259,19 +259,23 @@ class Ledger:
         """
         await self._group.do(burials.Left(identity, how))
 
-    async def hear(self, provider: str, digest: bytes, hint: Hint) -> hints.Fate:
-        """Write a webhook delivery down and wake the withdrawal that it names.
+    async def hear(self, provider: str, notices: Sequence[Notice]) -> list[hints.Fate]:
+        """Write the events of a webhook delivery down, in one commit, and wake whom they name.
 
-        Returns "heard", "duplicate" (its digest is known; nothing is woken) or "unknown" (no such
-        withdrawal; nothing is written).
+        Returns for each "heard", "duplicate" (its digest is known; nothing is woken) or "unknown"
+        (no such withdrawal; nothing is written). Those whose withdrawal is being written are asked
+        for again, in commits that follow. Raises LedgerUnavailable when one never came free.
         """
+        fates: dict[int, hints.Fate] = {}
+        left = list(range(len(notices)))
         for _ in range(hints.TRIES):
-            step = hints.Hear(provider, digest, hint.event, hint.ids, self.now())
-            fate: hints.Fate = await self._group.do(step)
-            if fate != "occupied":
-                return fate
+            step = hints.Hear(provider, [notices[place] for place in left], self.now())
+            fates.update(zip(left, await self._group.do(step), strict=True))
+            left = [place for place in left if fates[place] == "occupied"]
+            if not left:
+                return [fates[place] for place in range(len(notices))]
             await asyncio.sleep(hints.PAUSE_SECONDS)
-        raise LedgerUnavailable("the withdrawal is being written")
+        raise LedgerUnavailable("a withdrawal is being written")
 
     async def forget_hints(self, before: datetime) -> int:
         """Delete some deliveries that were received before a time; return how many."""
