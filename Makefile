@@ -6,8 +6,8 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
-# Most of a test is waiting for a broker or a database: three at a time keep two cores busy.
-PYTEST_ARGS ?= -n 3 --dist worksteal
+# Most of a test is waiting for a broker or a database: four at a time keep two cores busy.
+PYTEST_ARGS ?= -n 4 --dist worksteal
 # What every run tries on RabbitMQ 4.0 too: the broker's own behaviour, and 50 kills in a row.
 ON_RABBITMQ4 := tests/rabbitmq tests/services/test_rabbitmq_cluster.py tests/app/test_restarts.py
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -38,7 +38,7 @@ demo: venv ## See a payout happen, all on this machine (KEEP=1 leaves it running
 
 test: venv ## Everything that CI runs
 	tests/services/install.sh
-	$(MAKE) --no-print-directory lint typecheck walls
+	$(MAKE) --no-print-directory --jobs 3 lint typecheck walls
 	$(BIN)/pytest $(PYTEST_ARGS) --cov=worker.core --cov-report=term --cov-fail-under=100 tests/core
 	$(BIN)/pytest $(PYTEST_ARGS) --ignore=tests/core
 	@server=$$(tests/services/rabbitmq4.sh) || exit 1; test -z "$$server" || { set -x; \
@@ -79,10 +79,11 @@ bench-budget: venv ## Measure what 3 replicas spend one request limit on, and wh
 bench-looks: venv ## Count the requests that following a withdrawal takes, in virtual time
 	$(BIN)/python -m tests.bench.looks
 
-faults: venv ## Break everything around the worker, SEEDS=10 times, or as SEED=17 (JOBS=2, SCENARIO=cluster)
+faults: venv ## Break everything around the worker, SEEDS=10 times, or as SEED=17 (PROVIDER=upvest, JOBS=2, SCENARIO=cluster)
 	tests/services/install.sh
 	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10)) \
 		$(if $(FIRST),--first $(FIRST)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(PROVIDER),--provider $(PROVIDER)) \
 		$(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(JSON),--json $(JSON)) $(if $(KEEP),--keep)
 
 faults-mutations: venv ## Break the worker itself, and see that the harness notices it (20 minutes)

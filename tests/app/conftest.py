@@ -55,14 +55,24 @@ async def shared_ledger(postgres: PostgresNode) -> str:
 
 
 @pytest.fixture
-async def start(rabbitmq_vhost: str, server: BluumServer, tmp_path: Path) -> AsyncIterator[Start]:
+def program() -> str | None:
+    """What `start` starts: a worker that is imported already. A file may say otherwise."""
+    return None
+
+
+@pytest.fixture
+async def start(
+    rabbitmq_vhost: str, server: BluumServer, tmp_path: Path, program: str | None
+) -> AsyncIterator[Start]:
     """Starts workers on a given ledger; all are gone at the end, with whatever they held."""
     async with AsyncExitStack() as stack:
         count = itertools.count()
 
         async def start_one(ledger: str, **changes: str) -> WorkerProcess:
             environment = settings(rabbitmq_vhost, ledger, server.base_url) | changes
-            worker = WorkerProcess(environment, tmp_path / f"worker-{next(count)}.log")
+            worker = WorkerProcess(
+                environment, tmp_path / f"worker-{next(count)}.log", program=program
+            )
             await stack.enter_async_context(worker)
             await worker.start()
             return worker

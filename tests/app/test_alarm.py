@@ -35,7 +35,7 @@ async def test_an_alarm_pauses_the_intake_until_it_ends(
         # for longer than this is given up, with its connection.
         environment["WORKER_BLUUM__RATE_LIMIT"] = "25"
         environment["WORKER_RABBITMQ__PUBLISH_TIMEOUT"] = "3"
-        worker = WorkerProcess(environment, tmp_path / "worker.log")
+        worker = WorkerProcess(environment, tmp_path / "worker.log", program=None)
         async with a_desk(node.url, server) as desk, worker:
             for number in range(BACKLOG):
                 await desk.ask(f"req-{number}")

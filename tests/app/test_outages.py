@@ -34,7 +34,7 @@ async def test_a_killed_broker_loses_nothing(
         environment = settings(node.url, f"sqlite:///{tmp_path}/ledger.db", server.base_url)
         # Slow enough to be hit in the middle, twice.
         environment["WORKER_BLUUM__RATE_LIMIT"] = "100"
-        worker = WorkerProcess(environment, tmp_path / "worker.log")
+        worker = WorkerProcess(environment, tmp_path / "worker.log", program=None)
         async with a_desk(node.url, server) as desk, worker:
             for number in range(150):
                 await desk.ask(f"req-{number}")
@@ -70,7 +70,7 @@ async def test_no_broker_at_the_start_is_waited_for(
     with RabbitmqNode(tmp_path / "node", found_rabbitmq) as node:
         await asyncio.to_thread(node.stop)
         environment = settings(node.url, f"sqlite:///{tmp_path}/ledger.db", server.base_url)
-        async with WorkerProcess(environment, tmp_path / "worker.log") as worker:
+        async with WorkerProcess(environment, tmp_path / "worker.log", program=None) as worker:
             await worker.start()
             await worker.ready(is_ready=False)
             code = await worker.end(signal.SIGTERM)

@@ -6,6 +6,8 @@ import base64
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from worker.ledger.migrate import migrate
 from worker.simulator.faults import Faults, Reach
 
@@ -26,6 +28,12 @@ _SECRETS = (
     "a private purpose",
     '"amount"',
 )
+
+
+@pytest.fixture
+def program() -> str:
+    """The whole command, from the start of Python on."""
+    return "worker"
 
 
 async def test_a_run_with_failures_tells_no_secret(

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from worker.simulator.bluum_server import BluumServer
 
 
+@pytest.fixture
+def program() -> str:
+    """The whole command, from the start of Python on."""
+    return "worker"
+
+
 async def test_it_becomes_ready_and_started(start: Start, tmp_path: Path) -> None:
     """
     With everything there, all three probes say ok, each check with its state and age.

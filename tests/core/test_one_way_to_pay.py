@@ -5,6 +5,7 @@ What a permit needs is shown in `test_permit`; here, that nobody goes round it."
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,13 +21,18 @@ _STAND_INS: Final = "simulator"
 
 def _calls(name: str) -> set[str]:
     """Where something of this name is called, as `room/module.py function`."""
-    return {
-        f"{path.relative_to(_ROOT)} {where}"
+    return {where for where, called in _all_calls() if called == name}
+
+
+@cache
+def _all_calls() -> tuple[tuple[str, str | None], ...]:
+    return tuple(
+        (f"{path.relative_to(_ROOT)} {where}", _called(node.func))
         for path in sorted(_ROOT.rglob("*.py"))
         if path.relative_to(_ROOT).parts[0] != _STAND_INS
         for where, node in _inside(ast.parse(path.read_text(encoding="utf-8")), "")
-        if isinstance(node, ast.Call) and _called(node.func) == name
-    }
+        if isinstance(node, ast.Call)
+    )
 
 
 def _inside(tree: ast.AST, where: str) -> Iterator[tuple[str, ast.AST]]:

@@ -16,13 +16,14 @@ from tests.flows.flaky import FlakyLedger, Line
 from tests.flows.house import House
 from worker.core.answers import Throttled
 from worker.flows.cancellation import Unanswered
-from worker.flows.hearing import Hearing, Hint, Outcome
+from worker.flows.hearing import Head, Hearing, Hint, Outcome
 from worker.flows.ports import LedgerUnavailable, PublishUnconfirmed
 from worker.flows.settlement import Accept, Bury, Return
 from worker.ledger import cancellations, statements
 from worker.ledger.clock import DatabaseClock
 from worker.ledger.group import GroupCommitter
 from worker.ledger.store import HEARTBEAT, Ledger
+from worker.providers.bluum_webhooks import SharedSecret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -50,6 +51,7 @@ _UNCOUNTED: Final = (statements.Seen,)
 #: Nothing is known of their effect beforehand; most of them have none.
 _RARELY: Final = (statements.Claim, cancellations.GiveUp)
 #: The provider repeats a webhook that was answered otherwise.
+_HEAD: Final = Head(method="POST", target="/", headers={})
 _GOOD: Final = frozenset({Outcome.HEARD, Outcome.DUPLICATE, Outcome.UNKNOWN})
 
 
@@ -86,9 +88,8 @@ class Replica:
         )
         self.hearing = Hearing(
             "bank",
-            scheme=None,
-            allow_unsigned=True,
-            read=lambda body: Hint(None, (json.loads(body),)),
+            verifier=SharedSecret(None, allows_unsigned=True, now=self.ledger.now),
+            read=lambda body: [Hint(None, (json.loads(body),))],
             ledger=self.ledger,
             now=self.ledger.now,
             counted=lambda _provider, _outcome: None,
@@ -201,7 +202,7 @@ class Replica:
         self._begin(self._hear(body, heard), "webhook", done=self._delivered)
 
     async def _hear(self, body: bytes, heard: Callable[[], None]) -> None:
-        outcome = await self.hearing.hear({}, body)
+        outcome = await self.hearing.hear(_HEAD, body)
         await self.quietly()
         if outcome in _GOOD:
             heard()

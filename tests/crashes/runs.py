@@ -55,11 +55,12 @@ class Walk:
         blow: Blow,
         *,
         replicas: int = 1,
+        first: int = 1,
         stride: int = 1,
         until_it_fails: bool = False,
     ) -> None:
-        """Run a story once for each point (or each `stride`-th), and strike there."""
-        for number in count(1, stride):
+        """Run a story once for each point (or each `stride`-th from the `first`), strike there."""
+        for number in count(first, stride):
             run = self.run(story, {number: blow}, replicas=replicas)
             if not run.points.dealt or (until_it_fails and self.failures):
                 return

@@ -13,7 +13,7 @@ from tests.flows.fakes import FakeOutbox
 from tests.flows.flaky import Line
 from tests.flows.house import GRACE, open_house
 from tests.flows.waiting import until
-from worker.core.answers import Reported
+from worker.core.answers import Conflicted, Reported
 from worker.core.burials import identity
 from worker.core.messages import DeadReason, Envelope
 from worker.core.withdrawal import Status
@@ -122,6 +122,21 @@ async def test_a_read_that_lags_behind_makes_no_refusal(house: House) -> None:
         len(house.bank.looked),
         house.slept,
     )
+
+
+async def test_a_no_to_what_an_earlier_call_has_done_is_no_refusal(house: House) -> None:
+    """
+    Nobody got the answer to a first call, and the second is refused while it still looks pending.
+    """
+    await house.deliver()
+    await house.cancel()
+    house.bank.cancels.append(Conflicted())
+    house.bank.paid[0].status = Status.CANCELLED
+    house.bank.looks.extend([Reported("wd_1", Status.PENDING, "pending")] * 2)
+    await house.step()
+
+    assert ["received", "pending", "cancelled"] == await house.events()
+    assert [0.5, 1.0] == house.slept
 
 
 async def test_a_cancellation_by_the_providers_id(house: House) -> None:

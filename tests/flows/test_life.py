@@ -204,6 +204,38 @@ async def test_a_reversal_is_heard_after_the_end(house: House) -> None:
     assert history.transitions[-1]["reversal"]
 
 
+async def test_a_reversal_that_is_shown_later_than_it_is_told_of(house: House) -> None:
+    """
+    A webhook may come before reads show what it is about: it is looked for once more, soon.
+    """
+    await house.deliver()
+    await house.move(Status.COMPLETED)
+    house.clock.advance(hours=24 * 40)
+    await wake(house, "req-1")
+    await house.step()
+    house.bank.paid[0].status = Status.FAILED
+    house.clock.at += PATIENCE.settling
+    await house.step()
+
+    assert ["received", "pending", "completed", "failed"] == await house.events()
+
+
+async def test_an_end_of_which_nothing_new_was_told_is_left_alone(house: House) -> None:
+    """
+    It is looked at once more after a webhook, and not a third time.
+    """
+    await house.deliver()
+    await house.move(Status.COMPLETED)
+    house.clock.advance(hours=24 * 40)
+    house.bank.looked.clear()
+    await wake(house, "req-1")
+    for _ in range(3):
+        await house.step()
+        house.clock.at += PATIENCE.settling
+
+    assert 2 == len(house.bank.looked)
+
+
 async def test_who_is_woken_is_taken_up_once(house: House) -> None:
     """
     A hint brings one look forward, and no more.

@@ -36,10 +36,15 @@ class PostgresFailed(Exception):  # noqa: N818 - named by what happened
 
 
 class PostgresNode:
-    """One server with a superuser `postgres` that needs no password."""
+    """One server with a superuser `postgres` that needs no password.
 
-    def __init__(self, folder: Path, programs: Path) -> None:
+    Without `syncs` nothing is waited for on the disk: what was committed outlives the server's end,
+    however violent, and only a power cut of the whole machine would take it.
+    """
+
+    def __init__(self, folder: Path, programs: Path, *, syncs: bool = True) -> None:
         self.folder = folder.resolve()
+        self._syncs = syncs
         (self.port,) = free_ports(1)
         self._programs = programs
         self._data = self.folder / "data"
@@ -65,6 +70,8 @@ class PostgresNode:
                 "--no-sync",
             )
         options = f"-h 127.0.0.1 -p {self.port} -k {self.folder}"
+        if not self._syncs:
+            options += " -c fsync=off -c full_page_writes=off"
         log = self.folder / "server.log"
         self._run("pg_ctl", "start", "--wait", f"--log={log}", f"--options={options}")
 

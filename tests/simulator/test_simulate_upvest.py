@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import worker
 from worker.cli.main import app
+from worker.cli.simulate_upvest import client_key
 from worker.simulator import upvest_terms
 from worker.simulator.upvest_client_keys import KeyKind, make_key, private_pem
 
@@ -99,6 +100,22 @@ def test_a_senseless_option_is_wrong_use(options: list[str], named: str) -> None
 
     assert 2 == result.exit_code
     assert named in result.output
+
+
+def test_a_key_that_was_written_is_used_again(tmp_path: Path) -> None:
+    """
+    A simulator that is started again knows its client, and overwrites nothing.
+    """
+    path = tmp_path / "key.pem"
+    first = client_key(path, KeyKind.ECDSA)
+    written = path.read_bytes()
+    again = client_key(path, KeyKind.ED25519)
+    path.write_bytes(b"something else")
+    with pytest.raises(ValueError, match="private_key"):
+        client_key(path, KeyKind.ECDSA)
+
+    assert written == private_pem(first) == private_pem(again)
+    assert b"something else" == path.read_bytes()
 
 
 @pytest.mark.parametrize("content", [b"no PEM", private_pem(make_key(KeyKind.ED25519))])

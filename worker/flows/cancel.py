@@ -8,7 +8,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from worker.core.answers import Answer, Denied, Reported
+from worker.core.answers import Answer, Conflicted, Denied, Refused, Reported
 from worker.core.decide import decide_cancel, says_cancelled
 from worker.core.withdrawal import Status
 from worker.flows.commit import commit
@@ -71,8 +71,8 @@ class Cancelling:
         provider = self._providers[name]
         answer = await provider.cancel(party_id, withdrawal_id)
         seen = await provider.look(party_id, withdrawal_id)
-        for pause in _PAUSES if says_cancelled(answer) else ():
-            if not isinstance(seen, Reported) or seen.status not in _OPEN:
+        for pause in _PAUSES:
+            if not _contradicts(seen, answer):
                 break
             await self._sleep(pause)
             seen = await provider.look(party_id, withdrawal_id)
@@ -89,3 +89,16 @@ class Cancelling:
             chance=self._chance(),
         )
         await self._commit(held, decision)
+
+
+def _contradicts(seen: Answer, answer: Answer) -> bool:
+    """Tell whether a look does not show what the answer to the cancel call says.
+
+    A yes that it does not show, or a no to what it shows as pending: perhaps an earlier call, whose
+    answer nobody got, has cancelled it.
+    """
+    if not isinstance(seen, Reported):
+        return False
+    if isinstance(answer, Refused | Conflicted):
+        return seen.status is Status.PENDING
+    return says_cancelled(answer) and seen.status in _OPEN

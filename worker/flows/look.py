@@ -5,12 +5,13 @@ A look moves what the provider's own word moves; everything else only makes it d
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, time
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.core.answers import Answer, Denied, ListAnswer, Listed, Reported
-from worker.core.decide import decide_look
+from worker.core.decide import Decision, decide_look
 from worker.core.lookup import days_to_read
 from worker.flows.commit import commit
 from worker.flows.ports import Recorder
@@ -132,7 +133,18 @@ class Looking:
             chance=self._chance(),
             outlook=self._outlook(held.withdrawal),
         )
+        if held.woken_at is not None and not decision.changes:
+            decision = _once_more(decision, at=self._now() + self._patience.settling)
         await self._commit(held, decision)
+
+
+def _once_more(decision: Decision, *, at: datetime) -> Decision:
+    """Look soon again at an end of which a webhook may have told more than can be read yet."""
+    withdrawal = decision.withdrawal
+    if not withdrawal.is_finished:
+        return decision
+    due_at = at if withdrawal.due_at is None else min(withdrawal.due_at, at)
+    return Decision(replace(withdrawal, due_at=due_at))
 
 
 async def _all(works: Iterable[Awaitable[None]]) -> None:

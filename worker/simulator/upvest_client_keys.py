@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    load_pem_private_key,
     load_pem_public_key,
 )
 
@@ -49,6 +50,20 @@ def make_key(kind: KeyKind = KeyKind.ECDSA) -> PrivateKey:
 def private_pem(key: PrivateKey) -> bytes:
     """Return a private key as PEM, PKCS#8, without a passphrase."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def read_private_key(pem: bytes) -> PrivateKey:
+    """Read what `private_pem` wrote; ValueError when it is no private key on P-521 or Ed25519."""
+    try:
+        key = load_pem_private_key(pem, None)
+    # TypeError: it has a passphrase.
+    except (ValueError, TypeError):
+        raise ValueError("private_key: no private key in PEM without a passphrase") from None
+    if isinstance(key, Ed25519PrivateKey):
+        return key
+    if isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP521R1):
+        return key
+    raise ValueError("private_key: ECDSA on P-521 or Ed25519")
 
 
 def read_public_key(pem: bytes) -> PublicKey:
