@@ -34,7 +34,26 @@ def gather(environ: Mapping[str, str], dotenv: Path) -> tuple[dict[str, str], li
     given = _ours(environ)
     folder = {**written, **given}.get(SECRETS_DIR)
     mounted = _ours(_read_secrets(Path(folder), problems)) if folder else {}
-    return {**written, **mounted, **given}, problems
+    return _legible({**written, **mounted, **given}, problems), problems
+
+
+def _legible(values: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+    """All values but those of the environment whose bytes were no UTF-8."""
+    legible = {name: value for name, value in values.items() if _is_utf8(value)}
+    problems += [
+        f"{name}: the text is not UTF-8, expected one that is"
+        for name in values
+        if name not in legible
+    ]
+    return legible
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _ours(values: Mapping[str, str | None]) -> dict[str, str]:

@@ -46,6 +46,20 @@ def test_an_empty_variable_does_not_hide_a_file(tmp_path: Path, secrets: Path) -
     assert 2 == _load(tmp_path, secrets, WORKER_HTTP__PORT="").http.port
 
 
+@pytest.mark.parametrize("name", [SECRET, "WORKER_UPVEST__PRIVATE_KEY_PASSPHRASE"])
+def test_what_is_not_utf8_in_the_environment_is_named(
+    tmp_path: Path, secrets: Path, name: str
+) -> None:
+    """
+    Python lets such bytes through as halves of characters, which nobody can send or hash.
+    """
+    with pytest.raises(SettingsInvalid) as caught:
+        _load(tmp_path, secrets, **{name: os.fsdecode(b"top\xffsecret")})
+
+    assert f"{name}: the text is not UTF-8, expected one that is" in caught.value.problems
+    assert "secret" not in str(caught.value).replace("SECRET", "")
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=["none", "unix", "windows"])
 def test_the_line_end_of_a_secret_file_is_no_part_of_the_secret(
     tmp_path: Path, secrets: Path, end: str

@@ -119,6 +119,7 @@ def an_entry(order: Order | None = None, **changes: Any) -> Entry:  # noqa: ANN4
         target_id=order.target_id,
         text=f"rent {reference_token(order.idempotency_key)}",
         created_on=date(2026, 6, 1),
+        text_name="description",
     )
     return replace(plain, **changes)
 

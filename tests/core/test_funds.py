@@ -197,3 +197,18 @@ def test_a_key_that_was_never_used_is_as_good_as_forgotten() -> None:
     fresh = a_withdrawal(in_doubt=False, first_attempt_at=None)
 
     assert NOW == wait_until_forgotten(fresh, now=NOW, patience=PATIENCE).withdrawal.due_at
+
+
+@pytest.mark.parametrize("limit", ["wait_for_funds_until", "not_after"])
+def test_the_end_of_a_request_does_not_wait_for_the_key(limit: str) -> None:
+    """
+    Whose time is over while the key rests is told then, not once the key is forgotten.
+    """
+    ends_at = NOW + PATIENCE.window + timedelta(minutes=30)
+    order = replace(SHORT.order, wait_for_funds_until=NOW + 3 * _DAY)
+    short = replace(SHORT, order=replace(order, **{limit: ends_at}))
+    resting = wait_until_forgotten(short, now=NOW + PATIENCE.window, patience=PATIENCE).withdrawal
+
+    assert ends_at == resting.due_at
+    over_at = ends_at + timedelta(microseconds=1)
+    assert Step.EXPIRE is next_step(resting, now=over_at, patience=PATIENCE)

@@ -133,6 +133,31 @@ def test_without_a_reference_likeness_in_part_is_not_enough(changes: dict[str, A
     assert LOOKALIKE == found(an_entry(text="rent", **changes), UNMARKED)
 
 
+@pytest.mark.parametrize("text", ["rent", " Rent\n", "RENT", "", None])
+def test_without_a_reference_the_text_that_was_sent_is_ours(text: str | None) -> None:
+    """
+    Spacing and case are a provider's matter, and what it does not show says nothing.
+    """
+    assert OURS == found(an_entry(text=text), UNMARKED)
+
+
+@pytest.mark.parametrize("text", ["food", "rent for June", "ren"])
+def test_without_a_reference_another_text_needs_a_person(text: str) -> None:
+    """
+    All else being equal it may be the customer's own, which must not pass for what was asked for.
+    """
+    assert LOOKALIKE == found(an_entry(text=text), UNMARKED)
+
+
+def test_where_no_text_was_sent_none_speaks_against_an_entry() -> None:
+    """
+    The provider may have written one of its own.
+    """
+    silent = replace(UNMARKED, body=b'{"amount":"500.00"}')
+
+    assert OURS == found(an_entry(text="Withdrawal"), silent)
+
+
 def test_a_reference_that_was_not_sent_needs_a_person() -> None:
     """
     Our reference on an entry, though this body had none: something is wrong, nothing is concluded.

@@ -17,22 +17,26 @@ from tests.faults.figures import figures, table
 from tests.faults.ground import Missing, found_programs
 from tests.faults.plan import SCENARIOS, draw
 from tests.faults.run import LIVENESS_SECONDS, run_all
+from tests.faults.tongues import BLUUM, TONGUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.faults.plan import Plan
     from tests.faults.run import Report
 
 _BROKEN: Final = 1
 _MISUSED: Final = 2
+#: Every provider, one after the other.
+_ALL: Final = "all"
 
 
 def main() -> int:
     """Run what the command line asks for."""
     options = _options()
     if options.plan:
-        for seed in _seeds(options):
-            print(draw(seed, scenario=options.scenario))
+        for plan in _plans(options):
+            print(plan)
         return 0
     # A broker that is killed is no news here.
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)
@@ -43,9 +47,10 @@ def main() -> int:
         print(missing, file=sys.stderr)
         return _MISUSED
     reports = asyncio.run(_run(options))
-    print(table(reports))
+    told = figures(reports)
+    print(table(told["providers"]))
     if options.json:
-        Path(options.json).write_text(json.dumps(figures(reports), indent=1) + "\n")
+        Path(options.json).write_text(json.dumps(told, indent=1) + "\n")
     broken = [report for report in reports if not report.is_good]
     for report in broken:
         print(_told(report))
@@ -59,7 +64,7 @@ async def _run(options: argparse.Namespace) -> list[Report]:
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await run_all(
-        (draw(seed, scenario=options.scenario) for seed in _seeds(options)),
+        _plans(options),
         jobs=options.jobs,
         told=lambda report: print(_line(report), flush=True),
         keep=options.keep,
@@ -68,11 +73,14 @@ async def _run(options: argparse.Namespace) -> list[Report]:
     )
 
 
-def _seeds(options: argparse.Namespace) -> Iterator[int]:
-    """Give the seeds in order."""
+def _plans(options: argparse.Namespace) -> Iterator[Plan]:
+    """Give the plans of one provider after the other, each by its seeds."""
+    seeds = range(options.first, options.first + options.seeds)
     if options.seed is not None:
-        return iter([options.seed])
-    return iter(range(options.first, options.first + options.seeds))
+        seeds = range(options.seed, options.seed + 1)
+    for provider in TONGUES if options.provider == _ALL else [options.provider]:
+        for seed in seeds:
+            yield draw(seed, scenario=options.scenario, provider=provider)
 
 
 def _options() -> argparse.Namespace:
@@ -82,6 +90,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=1, help="beginning with this one")
     parser.add_argument("--jobs", type=int, default=1, help="so many at a time")
     parser.add_argument("--scenario", choices=SCENARIOS, default=SCENARIOS[0])
+    parser.add_argument("--provider", choices=[*TONGUES, _ALL], default=BLUUM.provider)
     parser.add_argument("--plan", action="store_true", help="print the plans and run nothing")
     parser.add_argument("--keep", action="store_true", help="keep the evidence of good runs too")
     parser.add_argument("--stop", action="store_true", help="begin no seed after a breach")
@@ -102,18 +111,21 @@ def _line(report: Report) -> str:
     faults = sum(report.deeds.values()) + sum(report.provider_faults.values())
     verdict = "held" if report.is_good else "BROKEN"
     return (
-        f"seed {plan.seed:4}  {verdict:6}  {plan.ledger:10}  {plan.workers} worker(s)"
-        f"  {report.messages:3} messages  {faults:3} faults  {report.seconds:5.1f} s  {told}"
+        f"seed {plan.seed:4}  {plan.provider:14}  {verdict:6}  {plan.ledger:10}"
+        f"  {plan.workers} worker(s)  {report.messages:3} messages  {faults:3} faults"
+        f"  {report.seconds:5.1f} s  {told}"
     )
 
 
 def _told(report: Report) -> str:
     plan = report.plan
     scenario = "" if plan.scenario == SCENARIOS[0] else f" SCENARIO={plan.scenario}"
-    lines = [f"\nseed {plan.seed} broke a promise:", *(f"  {b}" for b in report.verdict.breaches)]
-    lines += [
+    provider = "" if plan.provider == BLUUM.provider else f" PROVIDER={plan.provider}"
+    lines = [
+        f"\nseed {plan.seed} of {plan.provider} broke a promise:",
+        *(f"  {breach}" for breach in report.verdict.breaches),
         f"  evidence: {report.evidence}",
-        f"  once more: make faults SEED={plan.seed}{scenario}",
+        f"  once more: make faults SEED={plan.seed}{provider}{scenario}",
     ]
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
 
 _EVENTS: Final = "faults.events"
-_QUEUES: Final = (topology.REQUESTS, topology.CANCELLATIONS, topology.DEAD_LETTERS, _EVENTS)
+#: Where the answers to cancellations go besides.
+_ANSWERS: Final = "faults.answers"
+_QUEUES: Final = (
+    topology.REQUESTS,
+    topology.CANCELLATIONS,
+    topology.DEAD_LETTERS,
+    _EVENTS,
+    _ANSWERS,
+)
 #: Acknowledgements of a single node come in milliseconds; this long without means that it is gone.
 _ANSWER_SECONDS: Final = 5.0
 _PAUSE: Final = 0.2
@@ -43,7 +52,10 @@ class Client:
         self._connected = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self.sent: list[Sent] = []
+        self.cancels: list[Sent] = []
         self.heard: list[Heard] = []
+        #: The answers to cancellations, by the id of the cancellation.
+        self.answers: defaultdict[str, list[Heard]] = defaultdict(list)
         #: When each request was first sent and when its first end was heard (`time.monotonic`).
         self.sent_at: dict[str, float] = {}
         self.ended_at: dict[str, float] = {}
@@ -79,42 +91,47 @@ class Client:
         self.sent.append(Sent(message_id, content_of(body)))
         if message_id is not None:
             self.sent_at.setdefault(message_id, time.monotonic())
-        while True:
-            with suppress(*_AWAY), failures.cancellations_told_apart():
-                await self._publish(body, properties)
-                return
-            await asyncio.sleep(_PAUSE)
+        await self._have_published(topology.REQUEST_KEY, body, properties)
+
+    async def cancel(self, message_id: str, body: bytes) -> None:
+        """Publish one message to the queue of cancellations in the same way."""
+        properties = _Properties(message_id=message_id, reply_to=_ANSWERS, delivery_mode=2)
+        self.cancels.append(Sent(message_id, content_of(body)))
+        await self._have_published(topology.CANCEL_KEY, body, properties)
 
     async def waiting(self) -> int:
-        """Return how many requests lie in the queue and in nobody's hands."""
+        """Return how many messages lie in the queues and in nobody's hands."""
         while True:
             with suppress(*_AWAY), failures.cancellations_told_apart():
                 connection = await self._standing()
                 async with asyncio.timeout(_ANSWER_SECONDS), connection.channel() as channel:
-                    queue = await channel.declare_queue(topology.REQUESTS, passive=True)
-                    return queue.declaration_result.message_count or 0
+                    queues = [
+                        await channel.declare_queue(name, passive=True)
+                        for name in (topology.REQUESTS, topology.CANCELLATIONS)
+                    ]
+                    return sum(queue.declaration_result.message_count or 0 for queue in queues)
             await asyncio.sleep(_PAUSE)
 
     async def dead_letters(self) -> list[Buried]:
-        """Take out all dead letters."""
-        connection = await self._standing()
-        async with connection.channel() as channel:
-            queue = await channel.get_queue(topology.DEAD_LETTERS)
-            letters = []
-            while (letter := await queue.get(no_ack=True, fail=False)) is not None:
-                letters.append(
-                    read_dead_letter(
-                        letter.body, message_id=letter.message_id or None, headers=letter.headers
-                    )
-                )
-        return letters
+        """Return all dead letters, which stay where they are."""
+        while True:
+            with suppress(*_AWAY), failures.cancellations_told_apart():
+                connection = await self._standing()
+                # Nothing is acknowledged: with the channel all go back.
+                async with connection.channel() as channel:
+                    return await _letters(channel)
+            await asyncio.sleep(_PAUSE)
 
     async def remove_queues(self) -> None:
         """Delete all queues, so that the next start of the broker has nothing to recover."""
-        connection = await self._standing()
-        async with connection.channel() as channel:
-            for name in _QUEUES:
-                await channel.queue_delete(name)
+        while True:
+            with suppress(*_AWAY), failures.cancellations_told_apart():
+                connection = await self._standing()
+                async with connection.channel() as channel:
+                    for name in _QUEUES:
+                        await channel.queue_delete(name)
+                return
+            await asyncio.sleep(_PAUSE)
 
     async def live(self) -> None:
         """Stay connected, for ever."""
@@ -144,6 +161,10 @@ class Client:
             cancelled = asyncio.Event()
             below.on_consumer_cancel_callbacks.add(lambda _frame: cancelled.set())
             await events.consume(self._hear)
+            answers = await listening.declare_queue(
+                _ANSWERS, durable=True, arguments={"x-queue-type": "quorum"}
+            )
+            await answers.consume(self._hear_answer)
         self._channel = await out.get_underlay_channel()
         self._connection = connection
         self._connected.set()
@@ -157,7 +178,14 @@ class Client:
         assert self._connection is not None
         return self._connection
 
-    async def _publish(self, body: bytes, properties: Basic.Properties) -> None:
+    async def _have_published(self, key: str, body: bytes, properties: Basic.Properties) -> None:
+        while True:
+            with suppress(*_AWAY), failures.cancellations_told_apart():
+                await self._publish(key, body, properties)
+                return
+            await asyncio.sleep(_PAUSE)
+
+    async def _publish(self, key: str, body: bytes, properties: Basic.Properties) -> None:
         await self._connected.wait()
         assert self._channel is not None
         # One at a time: the library tells the results of two with one id apart by nothing.
@@ -165,7 +193,7 @@ class Client:
             await self._channel.basic_publish(
                 body,
                 exchange=topology.COMMANDS_EXCHANGE,
-                routing_key=topology.REQUEST_KEY,
+                routing_key=key,
                 properties=properties,
                 mandatory=True,
             )
@@ -180,6 +208,14 @@ class Client:
         async with self.news:
             self.news.notify_all()
         # Only now: what a broker takes down with it must come again. A late one is a repeat.
+        with suppress(*failures.AWAY):
+            await message.ack()
+
+    async def _hear_answer(self, message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        answer = read_event(message.body, event_id=message.message_id)
+        self.answers[message.correlation_id or ""].append(answer)
+        async with self.news:
+            self.news.notify_all()
         with suppress(*failures.AWAY):
             await message.ack()
 
@@ -206,6 +242,15 @@ class _Properties(Basic.Properties):
     def marshal(self) -> bytes:
         self.message_id = self._own_id
         return bytes(super().marshal())
+
+
+async def _letters(channel: aio_pika.abc.AbstractChannel) -> list[Buried]:
+    queue = await channel.get_queue(topology.DEAD_LETTERS)
+    letters = []
+    while (letter := await queue.get(no_ack=False, fail=False)) is not None:
+        message_id = letter.message_id or None
+        letters.append(read_dead_letter(letter.body, message_id=message_id, headers=letter.headers))
+    return letters
 
 
 async def _first(*waits: Awaitable[object]) -> None:

@@ -1,16 +1,19 @@
 """The figures of many runs: faults by kind, requests, and how each request fared.
 
-Pure. Numbers only; what broke in a single run stands in its report."""
+Numbers only; what broke in a single run stands in its report."""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.faults.judge import Fate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tests.faults.run import Report
 
@@ -23,14 +26,39 @@ _PROVIDER_FAULTS: Final[Mapping[str, str]] = {
     "hang_before": "provider: silence before the effect",
     "hang_after": "provider: silence after the effect",
     "garbage_after": "provider: unusable answer after the effect",
+    "late": "provider: connection cut, the effect a while later",
     "unknown_status": "provider: undocumented status",
     "outage": "provider: 503 in an outage",
     "rate_limited": "provider: 429",
+    "webhook_lost": "provider: webhook never sent",
 }
 
 
 def figures(reports: Sequence[Report]) -> dict[str, Any]:
-    """Return the figures of some runs as JSON."""
+    """Return the figures of some runs as JSON: all together, and each provider's (`providers`)."""
+    names = dict.fromkeys(report.plan.provider for report in reports)
+    return _figures(reports) | {
+        "providers": {
+            name: _figures([report for report in reports if report.plan.provider == name])
+            for name in names
+        }
+    }
+
+
+def table(told: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the figures of providers, by their names, as Markdown tables: a column for each."""
+    kinds = sorted({kind for one in told.values() for kind in one["faults"]})
+    rows = ["", _row("Fault (times / runs with it)", told), _row("---", ["---"] * len(told))]
+    rows += [_row(kind, [_times(one, kind) for one in told.values()]) for kind in kinds]
+    rows += ["", _row("", told), _row("---", ["---"] * len(told))]
+    rows += [
+        _row(name, [_sum(one, name) for one in told.values()])
+        for name in ("runs", "faults", "messages", "requests", *Fate)
+    ]
+    return "\n".join(rows)
+
+
+def _figures(reports: Sequence[Report]) -> dict[str, Any]:
     fates: Counter[str] = Counter()
     faults: Counter[str] = Counter()
     runs_with: Counter[str] = Counter()
@@ -55,21 +83,23 @@ def figures(reports: Sequence[Report]) -> dict[str, Any]:
     }
 
 
-def table(reports: Sequence[Report]) -> str:
-    """Return the figures as a Markdown table."""
-    told = figures(reports)
-    rows = ["", "| Fault | times | in runs |", "|---|---|---|"]
-    rows += [
-        f"| {kind} | {count} | {told['runs_with'][kind]} |"
-        for kind, count in told["faults"].items()
-    ]
-    rows += ["", "| | |", "|---|---|"]
-    named = {
-        "runs": told["runs"],
-        "faults": sum(told["faults"].values()),
-        "messages": told["messages"],
-        "requests": told["requests"],
-        **{str(fate): told[str(fate).replace(" ", "_")] for fate in Fate},
-    }
-    rows += [f"| {name} | {count} |" for name, count in named.items()]
-    return "\n".join(rows)
+def _row(first: str, others: Iterable[str]) -> str:
+    return "| " + " | ".join([first, *others]) + " |"
+
+
+def _times(one: Mapping[str, Any], kind: str) -> str:
+    times = one["faults"].get(kind)
+    return f"{times} / {one['runs_with'][kind]}" if times else "0"
+
+
+def _sum(one: Mapping[str, Any], name: str) -> str:
+    value = one[name.replace(" ", "_")]
+    return str(sum(value.values()) if name == "faults" else value)
+
+
+if __name__ == "__main__":
+    # The files that several runs have written with `--json`, in one table.
+    merged: dict[str, Mapping[str, Any]] = {}
+    for file in sys.argv[1:]:
+        merged |= json.loads(Path(file).read_text(encoding="utf-8"))["providers"]
+    sys.stdout.write(f"{table(merged)}\n")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.judge import Fate
+from tests.faults.tongues import BLUUM, TONGUES
 
 _TREE: Final = Path(__file__).resolve().parents[2]
 _LEFT_OUT: Final = (".git", ".venv", "*_cache", ".hypothesis", "__pycache__", ".demo")
@@ -81,12 +82,12 @@ MUTATIONS: Final = (
         (
             Patch(
                 "worker/core/decide.py",
-                "    return now < first_at + patience.window\n",
+                "    return now < first_at + patience.window_of(withdrawal.order.provider)\n",
                 "    return True\n",
             ),
             Patch(
                 "worker/core/decide.py",
-                "    valid_until = first_at + patience.window\n",
+                "    valid_until = first_at + patience.window_of(order.provider)\n",
                 "    valid_until = first_at + timedelta(days=365)\n",
             ),
         ),
@@ -162,34 +163,49 @@ def main() -> int:
 
 
 def _is_noticed(mutation: Mutation, options: argparse.Namespace) -> bool:
+    """Run seed after seed until the breach is found; another one on the way does not count."""
     with tempfile.TemporaryDirectory(prefix="withdrawals-mutation-") as name:
         tree, told = copy_tree(Path(name)), Path(name) / "figures.json"
         mutate(tree, mutation)
         print(f"\nwithout {mutation.removes}:", flush=True)
-        arguments = {
-            "--first": options.first,
-            "--seeds": options.seeds,
-            "--jobs": options.jobs,
-            "--patience": _PATIENCE,
-            "--json": told,
-        }
-        words = [str(word) for pair in arguments.items() for word in pair]
-        command = [sys.executable, "-m", "tests.faults", "--stop", *words]
-        done = subprocess.run(command, cwd=tree, check=False, capture_output=True, text=True)
-        if not told.exists():
-            print(done.stdout, done.stderr)
-            return False
-        figures = json.loads(told.read_text())
-        found = figures[mutation.fate.replace(" ", "_")]
-        lines = [line for line in done.stdout.splitlines() if line.startswith(("seed", "  "))]
-        print("\n".join(lines))
-        print(f"  {mutation.fate}: {found} request(s), seeds {figures['broken_seeds']}", flush=True)
-        return bool(found)
+        first, end = options.first, options.first + options.seeds
+        while first < end:
+            told.unlink(missing_ok=True)
+            done = _run(tree, told, options, seeds=range(first, end))
+            if not told.exists():
+                print(done.stdout, done.stderr)
+                return False
+            figures = json.loads(told.read_text())
+            lines = [line for line in done.stdout.splitlines() if line.startswith(("seed", "  "))]
+            print("\n".join(lines))
+            if found := figures[mutation.fate.replace(" ", "_")]:
+                print(f"  {mutation.fate}: {found} request(s), seeds {figures['broken_seeds']}")
+                return True
+            first = max(figures["seeds"]) + 1
+        return False
+
+
+def _run(
+    tree: Path, told: Path, options: argparse.Namespace, *, seeds: range
+) -> subprocess.CompletedProcess[str]:
+    """Run seeds in a copy of the tree until one breaks a promise; the figures go to `told`."""
+    arguments = {
+        "--provider": options.provider,
+        "--first": seeds.start,
+        "--seeds": len(seeds),
+        "--jobs": options.jobs,
+        "--patience": _PATIENCE,
+        "--json": told,
+    }
+    words = [str(word) for pair in arguments.items() for word in pair]
+    command = [sys.executable, "-m", "tests.faults", "--stop", *words]
+    return subprocess.run(command, cwd=tree, check=False, capture_output=True, text=True)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.mutations", description=__doc__)
     parser.add_argument("--only", choices=[mutation.name for mutation in MUTATIONS])
+    parser.add_argument("--provider", choices=TONGUES, default=BLUUM.provider)
     parser.add_argument("--first", type=int, default=1, help="beginning with this seed")
     parser.add_argument("--seeds", type=int, default=20, help="so many at the most")
     parser.add_argument("--jobs", type=int, default=2, help="so many at a time")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from tests.faults.plan import EXPIRIES, KEY_LIFETIME, SILENCE, Fault, Link
 from tests.faults.proxy import Mode
-from worker.simulator.bluum_route import Operation
 from worker.simulator.faults import Faults
 
 if TYPE_CHECKING:
@@ -64,6 +63,8 @@ class Nemesis:
             Fault.OUTAGE: self._take_provider_away,
             Fault.REVOKE: self._revoke,
             Fault.REPLAY: self._replay,
+            Fault.TOKENS: self._revoke_tokens,
+            Fault.KEYS: self._change_keys,
             Fault.EXPIRY_DEAD: self._expire_dead,
             Fault.EXPIRY_CUT: self._expire_cut,
         }
@@ -72,6 +73,7 @@ class Nemesis:
         """Publish and break, each at its time, until everything planned is done."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publish_all())
+            group.create_task(self._bring_cash())
             group.create_task(self._break_all())
 
     async def replay(self) -> None:
@@ -85,7 +87,7 @@ class Nemesis:
         Only once all is over: a call on its way would be carried out twice, whoever made it.
         """
         began_at = time.monotonic()
-        self._world.server.clock.advance(KEY_LIFETIME)
+        self._world.stand.put_clock_forward(KEY_LIFETIME)
         await self.replay()
         self._note(Fault.EXPIRY_END, began_at)
 
@@ -98,6 +100,12 @@ class Nemesis:
         for message in self._world.plan.messages:
             await self._until(message.at)
             await self.publish(message)
+
+    async def _bring_cash(self) -> None:
+        coming = [m.cash for m in self._world.plan.all_messages if m.cash is not None]
+        for cash in sorted(coming, key=lambda cash: cash.at):
+            await self._until(cash.at)
+            self._world.stand.pay_in(cash)
 
     async def _break_all(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -175,17 +183,23 @@ class Nemesis:
             await proxy.cut()
 
     async def _take_provider_away(self, action: Action) -> None:
-        self._world.server.set_faults(Faults(outage=True))
+        self._world.stand.set_faults(Faults(outage=True))
         await asyncio.sleep(action.seconds)
-        self._world.server.set_faults(self._world.plan.temper.faults)
+        self._world.stand.set_faults(self._world.plan.temper.faults)
 
     async def _replay(self, _action: Action) -> None:
         await self.replay()
 
     async def _revoke(self, action: Action) -> None:
-        self._world.server.simulation.revoked = True
+        self._world.stand.refuse_credentials(refused=True)
         await asyncio.sleep(action.seconds)
-        self._world.server.simulation.revoked = False
+        self._world.stand.refuse_credentials(refused=False)
+
+    async def _revoke_tokens(self, _action: Action) -> None:
+        self._world.stand.revoke_tokens()
+
+    async def _change_keys(self, _action: Action) -> None:
+        self._world.stand.change_webhook_key()
 
     async def _expire_dead(self, action: Action) -> None:
         """Kill every worker amid silent calls, and start them when the keys are forgotten."""
@@ -206,15 +220,14 @@ class Nemesis:
 
     async def _fall_silent(self, action: Action) -> None:
         """Answer no create call any more, and wait until some were made."""
-        server = self._world.server
-        server.set_faults(SILENCE)
-        asked = server.simulation.traffic.requests
-        wanted = asked[Operation.CREATE_WITHDRAWAL] + len(action.messages) // 2
+        stand = self._world.stand
+        stand.set_faults(SILENCE)
+        wanted = stand.creates + len(action.messages) // 2
         for message in action.messages:
             await self.publish(message)
         deadline = time.monotonic() + _BEGIN_SECONDS
         while (  # noqa: ASYNC110 - the simulator counts, and tells nobody
-            asked[Operation.CREATE_WITHDRAWAL] < wanted and time.monotonic() < deadline
+            stand.creates < wanted and time.monotonic() < deadline
         ):
             await asyncio.sleep(_PAUSE)
 
@@ -224,10 +237,13 @@ class Nemesis:
         Only the provider's clock is put forward: by the workers' own clock the window is over.
         """
         await asyncio.sleep(action.seconds)
-        self._world.server.clock.advance(KEY_LIFETIME)
-        self._world.server.set_faults(self._world.plan.temper.faults)
+        self._world.stand.put_clock_forward(KEY_LIFETIME)
+        self._world.stand.set_faults(self._world.plan.temper.faults)
 
     async def _send(self, message: Message) -> None:
+        if message.cancels is not None:
+            await self._world.client.cancel(message.message_id or "", message.body)
+            return
         await self._world.client.publish(
             message.message_id,
             message.rendered(self._began),

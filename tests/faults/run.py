@@ -18,14 +18,14 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.faults.ground import Ground
-from tests.faults.judge import Evidence, Verdict, judge
+from tests.faults.judge import Evidence, Verdict, judge, untold
 from tests.faults.messages import a_request
 from tests.faults.nemesis import Nemesis
 from tests.faults.plan import Fault, Ledger, Plan
 from tests.faults.world import World, a_world
 from worker.core.withdrawal import idempotency_key
 from worker.demo.audit import Seen
-from worker.demo.evidence import read_record
+from worker.demo.evidence import read_effects, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -88,7 +88,7 @@ async def run_all(
     async with asyncio.TaskGroup() as group:
         for first in islice(waiting, jobs):
             group.create_task(job(first))
-    return sorted(reports, key=lambda report: report.plan.seed)
+    return sorted(reports, key=lambda report: (report.plan.provider, report.plan.seed))
 
 
 async def run_seed(
@@ -100,24 +100,24 @@ async def run_seed(
 ) -> Report:
     """Run a plan and judge it; the evidence is kept on a breach, or always (`keep`)."""
     began_at = time.monotonic()
-    folder = Path(tempfile.mkdtemp(prefix=f"faults-{plan.scenario}-{plan.seed}-"))
+    prefix = f"faults-{plan.provider}-{plan.scenario}-{plan.seed}-"
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
     async with a_world(plan, ground, folder) as world:
         run = _Run(world, liveness_seconds)
         evidence = await run.evidence()
-        record = world.server.record()
         restarts = sum(len(place.exits) for place in world.places)
     verdict = judge(evidence, key_of=idempotency_key)
     is_kept = keep or bool(verdict.breaches)
     if is_kept:
-        _write(folder, plan, evidence, record, verdict)
+        _write(folder, plan, evidence, verdict)
     else:
         shutil.rmtree(folder)
     return Report(
         plan=plan,
         verdict=verdict,
         deeds=Counter(deed.kind for deed in evidence.deeds),
-        provider_faults=_provider_faults(record["counters"]),
-        messages=len(evidence.seen.sent),
+        provider_faults=_provider_faults(evidence.record["counters"]),
+        messages=len(evidence.seen.sent) + len(evidence.seen.cancels),
         restarts=restarts,
         seconds=time.monotonic() - began_at,
         evidence=folder if is_kept else None,
@@ -144,22 +144,29 @@ class _Run:
         await self._everything_ended("the faults")
         if any(action.fault is Fault.EXPIRY_END for action in world.plan.actions):
             await nemesis.expire_and_replay()
-        last = a_request(Random(world.plan.seed), at=0.0, message_id="last")  # noqa: S311
+        random = Random(world.plan.seed)  # noqa: S311 - no secret
+        last = a_request(world.plan.tongue, random, at=0.0, message_id="last")
         self._foreseen.append(last)
         await nemesis.publish(last)
         await self._everything_ended("the replay")
         await self._work_off()
+        record = world.plan.tongue.read(world.stand.record())
         return Evidence(
             seen=Seen(
                 sent=tuple(self._client.sent),
-                executed=read_record(world.server.record()),
+                executed=read_record(record),
                 heard=tuple(self._client.heard),
                 buried=tuple(await self._client.dead_letters()),
+                cancels=tuple(self._client.cancels),
+                effects=read_effects(record),
             ),
             foreseen=tuple(self._foreseen),
             sent_at=self._client.sent_at,
             ended_at=self._client.ended_at,
             deeds=tuple(nemesis.deeds),
+            answers=self._client.answers,
+            record=record,
+            tongue=world.plan.tongue,
             others=tuple(self._others),
         )
 
@@ -168,13 +175,37 @@ class _Run:
         wanted = {m.message_id for m in self._foreseen if m.ends} - {None}
         try:
             async with asyncio.timeout(self._seconds), self._client.news:
-                await self._client.news.wait_for(lambda: wanted <= self._client.settled)
+                await self._client.news.wait_for(
+                    lambda: wanted <= self._client.settled and self._all_answered()
+                )
             async with asyncio.timeout(self._seconds):
-                while await self._client.waiting():  # noqa: ASYNC110 - the broker is asked
+                while (  # noqa: ASYNC110 - broker and simulator are asked
+                    await self._client.waiting() or self._is_untold()
+                ):
                     await asyncio.sleep(_PAUSE)
         except TimeoutError:
             # What has no end is lost, and the audit says which.
             self._others.append(f"not everything ended within {self._seconds:g} s of {after}")
+
+    def _all_answered(self) -> bool:
+        client = self._client
+        return all(
+            m.message_id in client.answers or m.cancels in client.unresolved
+            for m in self._foreseen
+            if m.cancels is not None
+        )
+
+    def _is_untold(self) -> bool:
+        """Tell whether the provider did something that has not been told yet: a reversal, say."""
+        record = self._world.plan.tongue.read(self._world.stand.record())
+        evidence = Evidence(
+            seen=Seen(heard=tuple(self._client.heard), executed=read_record(record)),
+            foreseen=tuple(self._foreseen),
+            record=record,
+            tongue=self._world.plan.tongue,
+        )
+        found = untold(evidence, key_of=idempotency_key)
+        return any(name not in self._client.unresolved for name, _ in found)
 
     async def _work_off(self) -> None:
         """Stop every worker in order, and have worked off what they gave back to the queue."""
@@ -201,21 +232,22 @@ def _provider_faults(counters: Mapping[str, Any]) -> Counter[str]:
     faults: Counter[str] = Counter(counters["faults"])
     if counters["rate_limited"]:
         faults["rate_limited"] = counters["rate_limited"]
+    if lost := counters["webhooks"].get("lost"):
+        faults["webhook_lost"] = lost
     return faults
 
 
-def _write(
-    folder: Path, plan: Plan, evidence: Evidence, record: Mapping[str, Any], verdict: Verdict
-) -> None:
+def _write(folder: Path, plan: Plan, evidence: Evidence, verdict: Verdict) -> None:
     """Write down everything by which a breach can be understood, beside the workers' logs."""
     (folder / "plan.txt").write_text(f"{plan}\n")
     (folder / "verdict.txt").write_text("".join(f"{line}\n" for line in verdict.breaches))
-    (folder / "record.json").write_text(json.dumps(record, indent=1))
+    (folder / "record.json").write_text(json.dumps(evidence.record, indent=1))
     for name, items in (
         ("sent", evidence.seen.sent),
         ("heard", evidence.seen.heard),
         ("buried", evidence.seen.buried),
+        ("cancels", evidence.seen.cancels),
         ("deeds", evidence.deeds),
     ):
-        lines = [json.dumps(asdict(item)) for item in items]
+        lines = [json.dumps(asdict(item), default=str) for item in items]
         (folder / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines))

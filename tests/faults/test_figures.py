@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from tests.faults.figures import figures, table
 from tests.faults.judge import Fate, Verdict
@@ -31,6 +32,7 @@ def test_figures_add_up() -> None:
     told = figures([GOOD, BAD])
 
     after = "provider: connection cut after the effect"
+    assert told == {**told["providers"]["bluum"], "providers": told["providers"]}
     assert {str(Fault.KILL): 3, after: 3} == told["faults"]
     assert {str(Fault.KILL): 2, after: 1} == told["runs_with"]
     assert (2, 5, 3) == (told["runs"], told["messages"], told["requests"])
@@ -40,10 +42,13 @@ def test_figures_add_up() -> None:
 
 def test_the_table_tells_them() -> None:
     """
-    A row for each kind of fault, and one for each fate, zero included.
+    A row for each kind of fault, and one for each fate, zero included; a column for each provider.
     """
-    lines = table([GOOD, BAD]).splitlines()
+    other = replace(GOOD, plan=draw(1, provider="upvest"), deeds=Counter({str(Fault.TOKENS): 1}))
+    lines = table(figures([GOOD, BAD, other])["providers"]).splitlines()
 
-    assert f"| {Fault.KILL} | 3 | 2 |" in lines
-    assert "| duplicated | 0 |" in lines
-    assert "| out of order | 1 |" in lines
+    assert "|  | bluum | upvest |" in lines
+    assert f"| {Fault.KILL} | 3 / 2 | 0 |" in lines
+    assert f"| {Fault.TOKENS} | 0 | 1 / 1 |" in lines
+    assert "| duplicated | 0 | 0 |" in lines
+    assert "| out of order | 1 | 0 |" in lines

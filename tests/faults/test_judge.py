@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.demo.evidence import (
+    PAID_WAY,
     event,
     events,
     invalid,
@@ -18,14 +19,17 @@ from tests.demo.evidence import (
     reused,
     together,
 )
-from tests.faults.judge import BROKEN, Evidence, Fate, Verdict, judge
+from tests.faults.judge import BROKEN, Evidence, Fate, Verdict, judge, untold
 from tests.faults.messages import Message
 from tests.faults.nemesis import Deed
 from tests.faults.plan import Fault
-from worker.demo.audit import Buried, Executed, Seen
+from tests.faults.tongues import BLUUM, TONGUES, UPVEST
+from worker.demo.audit import Buried, Executed, Ordered, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.faults.tongues import Tongue
 
 
 def message(message_id: str | None, *ends: str, letter: str | None = None) -> Message:
@@ -268,3 +272,145 @@ def test_what_else_went_wrong_is_a_breach() -> None:
 
     assert ("unexpected: worker 0 ended with 1",) == told.breaches
     assert 1 == told.counts[Fate.UNEXPECTED]
+
+
+ALIKE = (
+    replace(message("a", "completed"), may_stay_open=True),
+    replace(message("b", "completed"), may_stay_open=True, like="a"),
+)
+
+
+def _alike(*executed: tuple[str, str]) -> Seen:
+    """Two requests for the same, of which both were told as paid, and what was executed."""
+    both = together(paid("a"), paid("b"))
+    return replace(both, executed=tuple(Executed(key_of(name), one) for name, one in executed))
+
+
+@pytest.mark.parametrize(
+    ("executed", "fates"),
+    [
+        ([("a", "wd-a"), ("b", "wd-b")], {"a": Fate.OK, "b": Fate.OK}),
+        ([("a", "wd-b"), ("b", "wd-a")], {"a": Fate.OK, "b": Fate.OK}),
+        ([("a", "wd-b"), ("a", "wd-a")], {"a": Fate.OK, "b": Fate.OK}),
+        ([("a", "wd-a")], {"a": Fate.OK, "b": Fate.UNEXPECTED}),
+        ([("a", "wd-a"), ("a", "wd-b"), ("b", "x")], {"a": Fate.OK, "b": Fate.DUPLICATED}),
+    ],
+)
+def test_of_two_that_nobody_can_tell_apart_each_is_paid_once(
+    executed: list[tuple[str, str]], fates: dict[str, Fate]
+) -> None:
+    """
+    By whichever call; a payment too few or too many is found all the same.
+    """
+    assert fates == dict(verdict(_alike(*executed), foreseen=ALIKE).fates)
+
+
+CANCELLING = replace(message("mine"), cancels="a")
+
+
+@pytest.mark.parametrize(
+    ("answers", "fates"),
+    [
+        (("cancelled",), []),
+        (("cancel_refused",), []),
+        ((), [Fate.LOST]),
+        (("cancel_refused", "cancelled"), [Fate.DUPLICATED]),
+        (("rejected",), [Fate.UNEXPECTED]),
+    ],
+)
+def test_a_cancellation_has_one_answer(answers: tuple[str, ...], fates: list[Fate]) -> None:
+    """
+    Either word of the two, once; nothing, both, or another word is a breach.
+    """
+    evidence = Evidence(
+        seen=paid("a"),
+        foreseen=(message("a", "completed"), CANCELLING),
+        answers={"mine": [event("a", place, word) for place, word in enumerate(answers, start=4)]},
+    )
+
+    told = judge(evidence, key_of=key_of)
+
+    assert [*fates] == [fate for name, fate in told.fates.items() if name == "mine"]
+
+
+def test_who_is_cancelled_was_not_refused_before() -> None:
+    """
+    That it is not possible must stay true, but for what the provider cancels of its own accord.
+
+    That there is no such request may change.
+    """
+    heard = events("a", "received", "pending", "cancel_refused", "cancelled")
+    seen = replace(paid("a"), heard=heard)
+
+    unknown = replace(seen, heard=(event("a", 0, "cancel_refused"), *events("a", *PAID_WAY)))
+    foreseen = (message("a", "completed"), replace(CANCELLING, message_id=None))
+
+    of_itself = (message("a", "cancelled"), foreseen[1])
+
+    assert Fate.UNEXPECTED is verdict(seen, foreseen=foreseen).fates["a"]
+    assert Fate.OK is verdict(seen, foreseen=of_itself).fates["a"]
+    assert Fate.OK is verdict(unknown, foreseen=foreseen).fates["a"]
+
+
+def _record(status: str, *, lost: bool = False, key: str = key_of("a")) -> dict[str, Any]:
+    outcome = "lost" if lost else "delivered"
+    return {
+        "effects": [
+            {"effect": "withdrawal", "id": "wd-a", "idempotency_key": key, "status": status},
+            {"effect": "order", "client_order_id": "o", "filled_quantity": "2", "status": status},
+        ],
+        "webhooks": [
+            {"event": tongue.reversal, "id": "wd-a", "outcome": outcome}
+            for tongue in TONGUES.values()
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("tongue", "record", "names"),
+    [
+        (BLUUM, _record("completed"), []),
+        (BLUUM, _record("processing"), ["a"]),
+        (BLUUM, _record("failed"), ["a"]),
+        (BLUUM, _record("failed", lost=True), []),
+        (UPVEST, _record("CONFIRMED"), []),
+        (UPVEST, _record("CANCELLED"), ["a"]),
+        (UPVEST, _record("CANCELLED", lost=True), []),
+    ],
+)
+def test_what_stands_otherwise_than_told_is_found(
+    tongue: Tongue, record: dict[str, Any], names: list[str]
+) -> None:
+    """
+    In each provider's words; a reversal whose webhook was lost is only told a day later.
+    """
+    evidence = Evidence(seen=GOOD, foreseen=PLANNED, record=record, tongue=tongue)
+
+    assert names == [name for name, _ in untold(evidence, key_of=key_of)]
+
+
+@pytest.mark.parametrize(
+    ("status", "filled", "lines"), [("filled", "2", 0), ("filled", "1", 1), ("open", "2", 1)]
+)
+def test_a_sale_is_told_as_it_is(status: str, filled: str, lines: int) -> None:
+    """
+    What was sold is what was told, and nothing rests at the market for ever.
+    """
+    heard = replace(event("a", 1, "received"), orders=(Ordered("o", filled),))
+    record = _record(status) | {"effects": _record(status)["effects"][1:]}
+    record["effects"][0]["id"] = "ord-1"
+
+    evidence = Evidence(seen=Seen(heard=(heard,)), foreseen=(), record=record)
+
+    assert lines == len(list(untold(evidence, key_of=key_of)))
+
+
+def test_keys_are_read_as_we_write_them() -> None:
+    """
+    Who takes bare keys only shows them bare; others stay as they are.
+    """
+    bare = _record("CONFIRMED", key="0b43188d")
+
+    assert "wd-0b43188d" == UPVEST.read(bare)["effects"][0]["idempotency_key"]
+    assert bare["effects"][1] == UPVEST.read(bare)["effects"][1]
+    assert bare["effects"] == BLUUM.read(bare)["effects"]

@@ -2,67 +2,99 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.faults.messages import BAD_BODIES
+from tests.faults.messages import NOBODYS, WITHOUT_ID, bad_bodies
 from tests.faults.plan import (
     CALL_TIMEOUT,
     EXPIRIES,
     LONG_PAUSE,
     SCENARIOS,
     SETTLING,
+    TEMPERS,
     WINDOW,
     Fault,
     Ledger,
     Link,
     draw,
 )
+from tests.faults.tongues import TONGUES
+from worker.app.parts import SHAPES
+from worker.core.cancellations import Cancel, read_cancel
 from worker.core.messages import Envelope, Misread, Understood, read
 from worker.ledger.store import REPLICA_LIFETIME
-from worker.providers.bluum import BluumRequest
+
+if TYPE_CHECKING:
+    from tests.faults.plan import Plan
+    from tests.faults.tongues import Tongue
 
 #: So many runs are made before a release.
 SEEDS = range(1, 201)
+OF_TOKENS: Final = {Fault.TOKENS, Fault.KEYS}
+
+
+@cache
+def drawn(provider: str) -> tuple[Plan, ...]:
+    """The plans of all these seeds."""
+    return tuple(draw(seed, provider=provider) for seed in SEEDS)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_seed_is_a_plan(scenario: str) -> None:
+@pytest.mark.parametrize("provider", TONGUES)
+def test_a_seed_is_a_plan(scenario: str, provider: str) -> None:
     """
     The same seed draws the same plan, another one another.
     """
-    assert draw(17, scenario=scenario) == draw(17, scenario=scenario)
-    assert draw(17, scenario=scenario) != draw(18, scenario=scenario)
+    first, again, other = (
+        draw(seed, scenario=scenario, provider=provider) for seed in (17, 17, 18)
+    )
+
+    assert first == again
+    assert replace(first, seed=other.seed) != other
 
 
-def test_there_is_no_other_scenario() -> None:
+def test_there_is_no_other_scenario_and_provider() -> None:
     """
     A name that nobody knows is refused, and the known ones are told.
     """
     with pytest.raises(ValueError, match="random, cluster"):
         draw(1, scenario="earthquake")
+    with pytest.raises(ValueError, match="bluum, bluum_accounts, upvest"):
+        draw(1, provider="acme")
 
 
-def test_every_fault_is_drawn() -> None:
+@pytest.mark.parametrize("provider", TONGUES)
+def test_every_fault_and_temper_is_drawn(provider: str) -> None:
     """
-    Within 60 seeds each kind of fault occurs, on each kind of connection where it can.
+    Within 80 seeds each kind of fault occurs where it can, and each temper that a provider has.
     """
     links = {Fault.CUT, Fault.REFUSE, Fault.HOLE, Fault.DELAY}
-    alone = set(Fault) - links - {Fault.LEADER_KILL}
+    absent = {Fault.LEADER_KILL} | (set() if TONGUES[provider].has_tokens else OF_TOKENS)
+    alone = set(Fault) - links - absent
     wanted = {*alone, *(f"{fault}: {link}" for fault in links for link in Link)}
+    plans = drawn(provider)[:80]
 
-    assert wanted == {kind for seed in range(1, 61) for kind in draw(seed).kinds}
+    assert wanted == {kind for plan in plans for kind in plan.kinds}
+    assert {temper.name for temper in TEMPERS if temper.provider in {None, provider}} == {
+        plan.temper.name for plan in plans
+    }
 
 
-def test_every_bad_body_and_both_ledgers_are_drawn() -> None:
+@pytest.mark.parametrize("tongue", TONGUES.values(), ids=lambda tongue: tongue.provider)
+def test_every_bad_body_and_both_ledgers_are_drawn(tongue: Tongue) -> None:
     """
     Within 200 seeds each of the bad bodies is sent, and each database used about as often.
     """
-    plans = [draw(seed) for seed in SEEDS]
+    plans = drawn(tongue.provider)
     on_sqlite = sum(plan.ledger is Ledger.SQLITE for plan in plans)
+    sent = {m.what for plan in plans for m in plan.messages}
 
-    assert set() == BAD_BODIES.keys() - {m.what for plan in plans for m in plan.messages}
+    assert set() == (bad_bodies(tongue).keys() | tongue.special.keys()) - sent
     assert 80 < on_sqlite < 120
 
 
@@ -70,7 +102,7 @@ def test_keys_expire_only_after_the_window() -> None:
     """
     No worker may send an old key any more then, and no proxy holds a call back for long.
     """
-    actions = [action for seed in SEEDS for action in draw(seed).actions]
+    actions = [action for plan in drawn("bluum") for action in plan.actions]
 
     assert all(
         action.seconds > WINDOW.total_seconds() and action.messages
@@ -92,7 +124,7 @@ def test_a_sqlite_ledger_has_one_worker() -> None:
     """
     Nobody shares a file, and nothing is done to a database server that is not there.
     """
-    plans = [plan for seed in SEEDS if (plan := draw(seed)).ledger is Ledger.SQLITE]
+    plans = [plan for plan in drawn("bluum") if plan.ledger is Ledger.SQLITE]
 
     assert {1} == {plan.workers for plan in plans}
     assert not [
@@ -115,40 +147,97 @@ def test_a_plan_can_be_read() -> None:
     assert all(any(action.kind in line for line in lines) for action in plan.actions)
 
 
-@pytest.mark.parametrize("what", BAD_BODIES)
-@pytest.mark.parametrize("message_id", ["req-1", None])
-def test_a_bad_body_is_refused_as_foreseen(what: str, message_id: str | None) -> None:
+@pytest.mark.parametrize("tongue", TONGUES.values(), ids=lambda tongue: tongue.provider)
+def test_a_bad_body_is_refused_as_foreseen(tongue: Tongue) -> None:
     """
     Each bad body is one that a worker cannot carry out, for the reason that is foreseen.
     """
-    body, reason = BAD_BODIES[what]
+    refused = {
+        (what, name, message.reason)
+        for what, (body, _) in bad_bodies(tongue).items()
+        for name in ("req-1", None)
+        if isinstance(message := _read(body, name, tongue), Misread)
+    }
 
-    message = read(
-        Envelope(body=body, message_id=message_id),
-        shapes={"bluum": BluumRequest},
-        default_provider="bluum",
-    )
-
-    foreseen = {reason} if message_id else {reason, "missing_message_id"}
-    assert isinstance(message, Misread)
-    assert message.reason in foreseen
+    assert {
+        (what, name, reason if name else WITHOUT_ID.get(reason, reason))
+        for what, (_, reason) in bad_bodies(tongue).items()
+        for name in ("req-1", None)
+    } == refused
 
 
-def test_a_valid_request_is_understood() -> None:
+@pytest.mark.parametrize("tongue", TONGUES.values(), ids=lambda tongue: tongue.provider)
+def test_a_valid_request_is_understood(tongue: Tongue) -> None:
     """
-    What is to be paid out can be read, with every `not_after` that is drawn.
+    What is to be paid out can be read, with every time and every sale that is drawn.
     """
     began = datetime(2026, 6, 2, 9, tzinfo=UTC)
-    messages = [m for seed in range(1, 21) for m in draw(seed).all_messages if m.letter is None]
-
-    read_all = [
-        read(
-            Envelope(body=message.rendered(began), message_id=message.message_id),
-            shapes={"bluum": BluumRequest},
-            default_provider="bluum",
-        )
-        for message in messages
+    messages = [
+        m
+        for plan in drawn(tongue.provider)[:20]
+        for m in plan.all_messages
+        if m.letter is None and m.cancels is None
     ]
 
-    assert all(isinstance(message, Understood) for message in read_all)
+    read_all = [_read(m.rendered(began), m.message_id, tongue) for m in messages]
+
+    understood = [message for message in read_all if isinstance(message, Understood)]
+    assert len(messages) == len(understood)
     assert [] != [m for m in messages if m.not_after is not None]
+    assert [] != [m for m in messages if m.wait_until is not None]
+    sells = any(message.request.sell for message in understood)
+    assert (tongue.orders is not None) is sells
+
+
+def test_only_what_nobody_can_tell_apart_may_stay_open() -> None:
+    """
+    Of two alike requests that is those of a provider that is told no reference, and both of them.
+    """
+    plans = [plan for provider in TONGUES for plan in drawn(provider)]
+    left_open = {
+        (plan.provider, plan.temper.references)
+        for plan in plans
+        for message in plan.all_messages
+        if message.like and message.may_stay_open
+    }
+    unpaired = [
+        message
+        for plan in plans
+        for message in plan.all_messages
+        if message.like
+        for other in plan.all_messages
+        if other.message_id == message.like and other.may_stay_open is not message.may_stay_open
+    ]
+
+    assert {("upvest", False)} == left_open
+    assert [] == unpaired
+
+
+def test_a_cancellation_is_understood() -> None:
+    """
+    It names a request of its run or one that never comes, and some come more than once.
+    """
+    plan = draw(17)
+    cancels = [m for m in plan.messages if m.cancels is not None]
+
+    read_all = [
+        read_cancel(
+            Envelope(body=message.body, message_id=message.message_id),
+            providers={"bluum"},
+            default_provider="bluum",
+        )
+        for message in cancels
+    ]
+
+    named = [cancel.request_message_id for cancel in read_all if isinstance(cancel, Cancel)]
+    assert [m.cancels for m in cancels] == named
+    assert {NOBODYS} == {m.cancels for m in cancels} - {m.message_id for m in plan.messages}
+    assert len(cancels) > len({m.cancels for m in cancels})
+
+
+def _read(body: bytes, message_id: str | None, tongue: Tongue) -> Misread | Understood:
+    return read(
+        Envelope(body=body, message_id=message_id),
+        shapes=SHAPES,
+        default_provider=tongue.provider,
+    )

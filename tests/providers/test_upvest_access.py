@@ -457,12 +457,22 @@ async def test_refused_credentials_are_a_401_for_whoever_waits(
     assert ["payments:admin", "payments:read"] == [vars(record)["scope"] for record in errors]
 
 
-async def test_a_need_that_was_not_granted_stops_nothing_else() -> None:
+@pytest.mark.parametrize(
+    ("status", "document"),
+    [
+        (400, {"error": "invalid_scope"}),
+        (403, {"type": "https://docs.upvest.co/errors/forbidden", "status": 403}),
+    ],
+    ids=["OAuth2", "problem"],
+)
+async def test_a_need_that_was_not_granted_stops_nothing_else(
+    status: int, document: object
+) -> None:
     """
     A client without orders does not sell, and pays out.
     """
-    body = json.dumps({"error": "invalid_scope"}).encode()
-    async with grounded(token_status=400, token_body=body) as ground:
+    body = json.dumps(document).encode()
+    async with grounded(token_status=status, token_body=body) as ground:
         sold = await ground.create(scope=Scope.ORDERS_ADMIN)
         looked = await ground.read(scope=Scope.ORDERS_READ)
         ground.desk.token_status, ground.desk.token_body = 200, None

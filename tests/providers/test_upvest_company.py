@@ -11,7 +11,7 @@ import pytest
 from tests.providers.builders import NOW, PATIENCE, a_sale, a_sale_permit
 from tests.providers.stages import ACCOUNT, ROWS, Row, Stage
 from worker.core.answers import Listed, Refused, Reported, Unclear
-from worker.core.decide import decide_cancel, decide_create, decide_look
+from worker.core.decide import decide_cancel, decide_create, decide_look, says_cancelled
 from worker.core.reconciliation import Booked, Kind, Period, Reading, compare
 from worker.core.sale import OrderReport, OrdersListed, SaleStatus
 from worker.core.selling import decide_placed, decide_seen, intend_sale
@@ -116,9 +116,11 @@ async def test_a_cancellation_whose_effect_is_shown_late_is_no_refusal() -> None
         second = await stage.provider.cancel(party, identity)
         shown = await stage.provider.look(party, identity)
         moved = decide_cancel(unmoved.withdrawal, second, shown, **TIMING)
+        outdated = decide_cancel(unmoved.withdrawal, second, seen, **TIMING)
 
-    assert isinstance(second, Refused)
+    assert says_cancelled(second)
     assert ((), True) == (unmoved.changes, unmoved.withdrawal.cancel_wanted)
+    assert ((), True) == (outdated.changes, outdated.withdrawal.cancel_wanted)
     assert [(Status.CANCELLED, ReasonCode.CANCELLED_ON_REQUEST)] == [
         (change.status, change.reason and change.reason.code) for change in moved.changes
     ]

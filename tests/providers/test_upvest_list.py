@@ -131,6 +131,34 @@ async def test_new_entries_at_the_front_hide_none() -> None:
     assert ids(*range(MANY)) == found(await listed(book))
 
 
+async def test_an_entry_that_comes_before_the_last_one_read_is_read_too() -> None:
+    """
+    Entries of one time may be in another order on each page.
+    """
+
+    def shuffle(turn: int, entries: list[Any]) -> None:
+        if turn == 1:
+            entries.insert(PAGE - 1, entries.pop(PAGE + 5))
+
+    book = Book([entry(n, age=DAY) for n in range(MANY)], moved=shuffle)
+
+    assert set(ids(*range(MANY))) == set(found(await listed(book)))
+
+
+async def test_a_list_that_shows_one_twice_and_another_not_is_not_believed() -> None:
+    """
+    The one that slipped onto a page that was read already might be the one that is looked for.
+    """
+
+    def shuffle(turn: int, entries: list[Any]) -> None:
+        if turn == 1:
+            entries[3], entries[PAGE + 5] = entries[PAGE + 5], entries[3]
+
+    book = Book([entry(n, age=DAY) for n in range(MANY)], moved=shuffle)
+
+    assert Unclear("list_moved") == await listed(book)
+
+
 @pytest.mark.parametrize("gone", [0, PAGE - 1])
 async def test_a_list_that_lost_an_entry_meanwhile_is_not_believed(gone: int) -> None:
     """

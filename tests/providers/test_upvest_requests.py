@@ -75,7 +75,7 @@ def test_only_what_is_needed_is_needed() -> None:
     assert ACCOUNT_GROUP == request.party_id
 
 
-@pytest.mark.parametrize("amount", ["0.01", "5", "5.5", "999999999.99"])
+@pytest.mark.parametrize("amount", ["0.01", "5", "5.50", "999999999.99"])
 def test_amounts_within_the_limits_are_read(amount: str) -> None:
     """
     From a cent to the documented maximum.
@@ -92,6 +92,7 @@ def test_amounts_within_the_limits_are_read(amount: str) -> None:
         ("amount", "1000000000.00", "at most 999999999.99"),
         ("amount", "999999999999.99", "at most 999999999.99"),
         ("amount", "5.555", "decimal string"),
+        ("amount", "5.5", "none or exactly two decimals"),
         ("amount", "0.00", "greater than zero"),
         ("amount", 5, "decimal string"),
         ("currency", "USD", "one of 'EUR' or 'GBP'"),

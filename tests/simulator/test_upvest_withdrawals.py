@@ -12,16 +12,24 @@ import pytest
 
 from tests.simulator.upvest_talk import FIELDS, GROUP, LONG, PLAIN, key_of, talking_upvest
 from worker.simulator.faults import Faults, Reach
+from worker.simulator.route import Call
+from worker.simulator.upvest_api import ROUTES, answer
+from worker.simulator.upvest_route import Operation
 from worker.simulator.upvest_terms import CancelRefusal, FundsRefusal, KeyReuse, UpvestTerms
 
 if TYPE_CHECKING:
     from tests.simulator.upvest_talk import UpvestTalk
+    from worker.simulator.route import Answer
     from worker.simulator.upvest_server import UpvestOptions
 
 
 def under(**terms: Any) -> UpvestOptions:  # noqa: ANN401 - any term
     """Return plain options under some terms."""
     return replace(PLAIN, terms=UpvestTerms(**terms))
+
+
+def void(_answer: Answer) -> None:
+    """Let an answer go nowhere."""
 
 
 def group(beginning: str) -> str:
@@ -371,3 +379,20 @@ async def test_a_senseless_control_call_names_the_field() -> None:
 
     assert [(name, 400, True) for name, _, _ in CONTROLS] == seen
     assert [] == effects
+
+
+async def test_a_late_call_that_is_due_counts_before_its_repetition() -> None:
+    """
+    The same key again, in the moment in which the first call takes effect: one withdrawal.
+    """
+    create = next(one for one in ROUTES if one.operation is Operation.CREATE_WITHDRAWAL)
+    async with talking_upvest() as talk:
+        house, now = talk.server.simulation.house, talk.server.clock.now()
+        body = json.dumps(FIELDS).encode()
+        call = Call(identifiers={}, query=(), body=body, key=key_of("1"), now=now)
+        house.agenda.plan(now, lambda _at: void(answer(create, house, call)))
+        repeated = answer(create, house, call)
+        executed = [effect["id"] for effect in house.effects(now) if "executed_at" in effect]
+
+    assert repeated.document is not None
+    assert [repeated.document["id"]] == executed

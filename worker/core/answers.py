@@ -105,7 +105,10 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One withdrawal of a provider's list, with what is needed to recognise ours."""
+    """One withdrawal of a provider's list, with what is needed to recognise ours.
+
+    `text` is the free text; a create body holds it under `text_name`.
+    """
 
     reported: Reported
     amount: str | None
@@ -115,6 +118,8 @@ class Entry:
     text: str | None = field(repr=False)
     created_on: date | None = None
     party_id: str | None = None
+    #: A matter of the provider, not of the withdrawal.
+    text_name: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -264,11 +264,13 @@ def wait_until_forgotten(withdrawal: Withdrawal, *, now: datetime, patience: Pat
     """Put a fresh attempt off until the provider has forgotten the key of earlier, refused ones.
 
     Its memory of them may end at any moment between the window and then; a call in between that
-    remained without an answer could not be repeated safely.
+    remained without an answer could not be repeated safely. Where the time of the request is over
+    before that, it is told then.
     """
-    return Decision(
-        replace(withdrawal, due_at=_forgotten_at(withdrawal, now=now, patience=patience))
-    )
+    forgotten_at = _forgotten_at(withdrawal, now=now, patience=patience)
+    ends = (withdrawal.order.not_after, _funds_awaited_until(withdrawal))
+    due_at = min(at for at in (forgotten_at, *ends) if at is not None)
+    return Decision(replace(withdrawal, due_at=due_at))
 
 
 def abandon(withdrawal: Withdrawal, *, now: datetime) -> Decision:

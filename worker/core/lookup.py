@@ -5,6 +5,7 @@ alone where a certain sign was to be expected."""
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -80,6 +81,7 @@ def candidates(
         is_certain = (
             is_marked is was_sent
             and _agrees_in_all(order, entry)
+            and (is_marked or _says_the_same(order, entry))
             and (is_marked or _is_in_time(withdrawal, entry, window))
         )
         (ours if is_certain else lookalikes).append(entry.reported)
@@ -162,6 +164,19 @@ def _agrees_in_all(order: Order, entry: Entry) -> bool:
         and _agrees(entry.target_id, order.target_id)
         and _agrees(entry.party_id, order.party_id)
     )
+
+
+def _says_the_same(order: Order, entry: Entry) -> bool:
+    """Tell whether the entry's text is the one that was sent, be it spaced or cased otherwise.
+
+    One with another text may be the customer's own. It is not ruled out: providers alter texts.
+    """
+    sent = json.loads(order.body).get(entry.text_name)
+    return not sent or not entry.text or _plain(sent) == _plain(entry.text)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
 
 
 def _agrees(listed: str | None, wanted: str | None) -> bool:

@@ -282,6 +282,7 @@ class Bluum(BluumOrders):
             method=method if is_known else None,
             target_id=self._target_id(item),
             text=text_of(item.get("description")),
+            text_name="description",
             created_on=_created_on(item),
             party_id=text_of(item.get(self._generation.party_name), ID),
         )

@@ -183,9 +183,10 @@ class Upvest(UpvestOrders):
     async def cancel(self, party_id: str, withdrawal_id: str) -> Answer:
         """`DELETE /payments/withdrawals/{id}` (WREF, WG): 204 without a body, only while NEW.
 
-        A refusal because of the state contradicts a look that still says NEW. Either what was read
-        is old (no state is there at once, SIM), perhaps because an earlier call has cancelled it
-        already, or the refusal will not last: neither says that it is too late.
+        A refusal because of the state stands only where a look shows that it has moved on. Where
+        that still says NEW, what was read is old (no state is there at once, SIM), perhaps because
+        an earlier call has cancelled it already, or the refusal will not last; and where nothing
+        can be read, nobody knows. Neither says that it is too late.
         """
         outcome = await self._access.exchange(
             Operation.CANCEL,
@@ -195,9 +196,7 @@ class Upvest(UpvestOrders):
         )
         answer = _answer(Operation.CANCEL, outcome, withdrawal_id, party_id)
         if isinstance(answer, Refused | Conflicted) and answer.trace.http_status in _ABOUT_STATE:
-            seen = await self.look(party_id, withdrawal_id)
-            if isinstance(seen, Reported) and seen.status is Status.PENDING:
-                return Unclear("still_new", trace=answer.trace)
+            return _held_against(await self.look(party_id, withdrawal_id), answer)
         return answer
 
     async def available(self, party_id: str, currency: str) -> Decimal | None:
@@ -292,6 +291,16 @@ class Upvest(UpvestOrders):
         mark = f"({token.strip('[]')})"
         joined = f"{text} {mark}" if text else mark
         return joined if len(joined) <= REMITTANCE_LIMIT else text
+
+
+def _held_against(seen: Answer, refusal: Refused | Conflicted) -> Answer:
+    """Say what a refused cancellation comes to, by the look at the withdrawal after it."""
+    if not isinstance(seen, Reported) or seen.status is None:
+        return Unclear("state_unknown", trace=refusal.trace)
+    if seen.status is Status.PENDING:
+        return Unclear("still_new", trace=refusal.trace)
+    # Whoever reads it next may read an older state.
+    return seen if seen.status is Status.CANCELLED else refusal
 
 
 _PATH: Final = "/payments/withdrawals"
@@ -412,6 +421,7 @@ def _entry(item: object) -> Entry | None:
         method=None,
         target_id=_uuid(item.get("reference_account_id")),
         text=text_of(item.get("remittance_information")),
+        text_name="remittance_information",
         created_on=None if created_at is None else created_at.date(),
         party_id=_uuid(item.get("account_group_id")),
     )

@@ -73,9 +73,10 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,8192}")
 _SECONDS: Final = re.compile(r"[0-9]{1,12}")
 _WORD: Final = re.compile(r"[a-z0-9_-]{1,64}", re.IGNORECASE)
 _UNAUTHORISED: Final = httpx.codes.UNAUTHORIZED.value
+_FORBIDDEN: Final = httpx.codes.FORBIDDEN.value
 #: Refusals with one of these count in words that are OAuth2's or Upvest's alone: a proxy has them
 #: too. A 401 counts whatever came with it.
-_REFUSALS: Final = frozenset({400, _UNAUTHORISED, 403})
+_REFUSALS: Final = frozenset({400, _UNAUTHORISED, _FORBIDDEN})
 #: OAuth2's word (RFC 6749, section 5.2), and ours for a token that is not for what was asked for.
 _SCOPE_MISSING: Final = "scope_missing"
 _NOT_GRANTED: Final = frozenset({"invalid_scope", _SCOPE_MISSING})
@@ -254,7 +255,9 @@ class UpvestAccess:
                 "request_id": outcome.request_id,
             },
         )
-        if word is None or (word in _NOT_GRANTED and scope not in ESSENTIAL):
+        # 403 is Upvest's own word for a scope that is missing (ERR).
+        is_ungranted = word in _NOT_GRANTED or outcome.status == _FORBIDDEN
+        if word is None or (is_ungranted and scope not in ESSENTIAL):
             wait = max(outcome.retry_after or _PAUSE, _PAUSE)
             return _Failure(Silence("no_token"), now, now + wait)
         self._compare_clocks(outcome)

@@ -224,7 +224,8 @@ reference.
 A create call that is refused under 400 or 422 without a word about funds is followed by one look at
 the balance: where less is available than was asked for, it counts as `insufficient_funds`. A
 cancellation that is refused under 409 or 422 is followed by a look at the withdrawal: while that
-still says `NEW`, the refusal and the look contradict each other, and it is asked for again.
+still says `NEW`, or cannot be read, the refusal is no last word, and it is asked for again; where
+it says `CANCELLED`, the cancellation was done before.
 """
 
 

@@ -4,6 +4,7 @@ Which answer means what stands in `upvest_answers`; what a resource looks like, 
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -90,10 +91,12 @@ async def read_list(
     It is read to its end, or until `is_enough` of what was read so far. While we read, entries are
     added and (where the list is filtered) taken out, so each page begins with the last entry of the
     one before. New ones at the front push that further to the right, and nothing is lost; where it
-    is not on the page at all, something may have slipped through, and nothing is concluded.
+    is not on the page at all, or there are fewer at the end than every page has promised, something
+    may have slipped through (entries of one time may come in any order), and nothing is concluded.
     """
-    items: list[_Item] = []
-    offset = 0
+    items: dict[str, _Item] = {}
+    last: str | None = None
+    offset, total = 0, sys.maxsize
     for _ in range(PAGES_LIMIT):
         paging = {"limit": str(PAGE), "offset": str(offset)}
         outcome = await access.exchange(
@@ -103,15 +106,19 @@ async def read_list(
         row = DIALECT.classified(operation, outcome, usable=page is not None)
         if row.meaning is not Meaning.LISTED or page is None:
             return DIALECT.no_success(row, outcome)
-        known = [identity(item) for item in page.items]
-        if items and identity(items[-1]) not in known:
+        found = {identity(item): item for item in page.items}
+        if last is not None and last not in found:
             return Unclear("list_moved")
-        fresh = page.items[known.index(identity(items[-1])) + 1 :] if items else page.items
-        items += fresh
-        seen = offset + len(page.items)
+        fresh = {name: item for name, item in found.items() if name not in items}
+        items |= fresh
+        last = next(reversed(found), None)
+        seen, total = offset + len(page.items), min(total, page.total)
         is_short = len(page.items) < PAGE or not fresh
-        if (is_short and seen >= page.total) or is_enough(items):
-            return tuple({identity(item): item for item in items}.values())
+        is_end = is_short and seen >= page.total
+        if is_end and len(items) < total:
+            return Unclear("list_moved")
+        if is_end or is_enough(tuple(items.values())):
+            return tuple(items.values())
         if not fresh:
             # It promises more, and there is no way on.
             return Unclear("short_page")

@@ -25,6 +25,7 @@ _PURPOSE = re.compile(r"[A-Z0-9]{1,4}")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 #: The form of an ISIN (S26).
 ISIN: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{9}[0-9]")
+_ONE_DECIMAL = re.compile(r"[0-9]+\.[0-9]")
 _CASH = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,2})?")
 
 
@@ -147,6 +148,15 @@ class UpvestRequest(Request):
     remittance_information: Remittance = Field(default=None, repr=False)
     purpose_code: Purpose = None
     sell: Orders = ()
+
+    @field_validator("amount", mode="before")
+    @classmethod
+    def _has_all_decimals(cls, amount: object) -> object:
+        # Where it is no decimal text at all, the field itself says so.
+        if isinstance(amount, str) and _ONE_DECIMAL.fullmatch(amount):
+            expected = 'none or exactly two decimals, such as "500" or "500.00"'
+            raise _refuse(expected)
+        return amount
 
     @field_validator("amount", mode="after")
     @classmethod

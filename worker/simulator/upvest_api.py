@@ -86,6 +86,8 @@ def _create_withdrawal(house: House, call: Call) -> Answer:
             return refused(made)
         return Answer(OK, documents.withdrawal_document(made, now=call.now))
 
+    # Before the key is asked for: a call that takes effect late may be due, with this very key.
+    house.agenda.run(call.now)
     return house.ground.memory.once(Operation.CREATE_WITHDRAWAL, call, execute)
 
 

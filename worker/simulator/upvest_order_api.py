@@ -105,6 +105,8 @@ def _place(house: House, call: Call) -> Answer:
             return refused(made)
         return Answer(ACCEPTED, order_document(made, now=call.now))
 
+    # Before the key is asked for: a call that takes effect late may be due, with this very key.
+    house.agenda.run(call.now)
     return house.ground.memory.once(Operation.PLACE_ORDER, call, execute)
 
 
