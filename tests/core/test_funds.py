@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -206,7 +206,8 @@ def test_the_end_of_a_request_does_not_wait_for_the_key(limit: str) -> None:
     """
     ends_at = NOW + PATIENCE.window + timedelta(minutes=30)
     order = replace(SHORT.order, wait_for_funds_until=NOW + 3 * _DAY)
-    short = replace(SHORT, order=replace(order, **{limit: ends_at}))
+    limits: dict[str, Any] = {limit: ends_at}
+    short = replace(SHORT, order=replace(order, **limits))
     resting = wait_until_forgotten(short, now=NOW + PATIENCE.window, patience=PATIENCE).withdrawal
 
     assert ends_at == resting.due_at
