@@ -220,6 +220,21 @@ async def test_a_reversal_that_is_shown_later_than_it_is_told_of(house: House) -
     assert ["received", "pending", "completed", "failed"] == await house.events()
 
 
+async def test_an_end_that_was_taken_back_before_it_could_be_read(house: House) -> None:
+    """
+    A webhook tells of the reversal, and the read behind it still shows the end that it reverses.
+    """
+    await house.deliver()
+    house.bank.paid[0].status = Status.COMPLETED
+    await wake(house, "req-1")
+    await house.step()
+    house.bank.paid[0].status = Status.FAILED
+    house.clock.at += PATIENCE.settling
+    await house.step()
+
+    assert ["received", "pending", "completed", "failed"] == await house.events()
+
+
 async def test_an_end_of_which_nothing_new_was_told_is_left_alone(house: House) -> None:
     """
     It is looked at once more after a webhook, and not a third time.

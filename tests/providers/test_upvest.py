@@ -514,14 +514,25 @@ async def test_a_refusal_that_says_enough_is_not_explained(said: Said, code: Rea
     assert (code, 1) == (answer.reason.code, len(server.heard))
 
 
-async def test_a_balance_that_cannot_be_read_changes_no_refusal() -> None:
+async def test_a_balance_that_is_never_told_changes_no_refusal() -> None:
     """
-    It is advisory, whatever became of the call.
+    It is advisory: without the permission to read it a refusal stands as it is.
     """
-    for said in (Said(503), problem(403), Raw(b""), Said(401)):
+    for said in (problem(403), problem(404), Said(200, {})):
         answer, _ = await ask("create", problem(422), said)
 
         assert ReasonCode.REFUSED is answer.reason.code
+
+
+async def test_a_refusal_whose_reason_is_not_told_yet_is_no_end() -> None:
+    """
+    Whoever waits for funds would be rejected for good by an unlucky moment.
+    """
+    for said in (Said(503), Said(429), Raw(b""), Said(401)):
+        answer, _ = await ask("create", problem(422), said)
+
+        assert isinstance(answer, Throttled)
+        assert 422 == answer.trace.http_status
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ class Looking:
             chance=self._chance(),
             outlook=self._outlook(held.withdrawal),
         )
-        if held.woken_at is not None and not decision.changes:
+        if held.woken_at is not None:
             decision = _once_more(decision, at=self._now() + self._patience.settling)
         await self._commit(held, decision)
 
@@ -144,7 +144,7 @@ def _once_more(decision: Decision, *, at: datetime) -> Decision:
     if not withdrawal.is_finished:
         return decision
     due_at = at if withdrawal.due_at is None else min(withdrawal.due_at, at)
-    return Decision(replace(withdrawal, due_at=due_at))
+    return replace(decision, withdrawal=replace(withdrawal, due_at=due_at))
 
 
 async def _all(works: Iterable[Awaitable[None]]) -> None:

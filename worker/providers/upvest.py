@@ -26,14 +26,15 @@ from worker.core.answers import (
     Listed,
     Refused,
     Reported,
+    Throttled,
     Trace,
     Unclear,
 )
 from worker.core.withdrawal import Reason, ReasonCode, Status, reference_token
 from worker.providers.answer_table import Meaning, Operation
-from worker.providers.http import Outcome, Reply
+from worker.providers.http import Outcome, Reply, Silence
 from worker.providers.replies import DECIMAL, ID, WORD, is_success, text_of
-from worker.providers.upvest_access import Scope
+from worker.providers.upvest_access import NOT_GRANTED, Scope
 from worker.providers.upvest_orders import UpvestOrders, bare, compose_sales
 from worker.providers.upvest_replies import DIALECT, page_of, read_list, time_of
 from worker.providers.upvest_requests import REMITTANCE_LIMIT, UpvestRequest
@@ -76,6 +77,11 @@ _NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 _PERHAPS_FUNDS: Final = frozenset({400, 422})
 #: The words of a refused cancellation that are about the state.
 _ABOUT_STATE: Final = frozenset({409, 422})
+#: Of these, and of all from there on, another answer may come in a moment.
+_PASSING: Final = frozenset({401, 408, 425, 429})
+_SERVER_ERRORS: Final = 500
+#: For so long a refusal that the balance did not explain yet is left alone.
+_UNEXPLAINED_FOR: Final = timedelta(seconds=10)
 #: How much further back than asked for a list is read: clocks, and entries out of order.
 _SLACK: Final = timedelta(days=1)
 
@@ -143,7 +149,8 @@ class Upvest(UpvestOrders):
         Which refusal is about funds is not documented. After one that may be, the balance is read:
         where less is available than was asked for, the request may wait for funds. That errs to
         the safe side: nothing was withdrawn either way, and once the balance suffices the next
-        refusal is the end.
+        refusal is the end. While the balance cannot be read at this moment, the refusal is no end
+        either: it was not executed, and is asked for again.
         """
         outcome = await self._access.exchange(
             Operation.CREATE,
@@ -205,19 +212,7 @@ class Upvest(UpvestOrders):
         `available_for_withdrawal` is the ceiling of a withdrawal, and may be negative. How old it
         may be is not documented. None when it could not be read.
         """
-        group = quote(party_id, safe="")
-        outcome = await self._access.exchange(
-            "wallet",
-            "GET",
-            f"/account_groups/{group}/payments/cash_balances/{quote(currency, safe='')}",
-            scope=Scope.POSITIONS_READ,
-        )
-        if not isinstance(outcome, Reply) or not is_success(outcome):
-            return None
-        document = outcome.document or {}
-        text = text_of(document.get("available_for_withdrawal"), _BALANCE)
-        is_anothers = text_of(document.get("currency")) not in {None, currency}
-        return None if text is None or is_anothers else Decimal(text)
+        return _available(await self._balance(party_id, currency), currency)
 
     async def listed(self, party_id: str, since: date, until: date) -> ListAnswer:
         """Read the withdrawals of an account group over the days given (WREF), to end a doubt."""
@@ -252,10 +247,22 @@ class Upvest(UpvestOrders):
             Operation.LOOK, "GET", _path(withdrawal_id), scope=Scope.PAYMENTS_READ
         )
 
-    async def _explained(self, refused: Refused, permit: Permit) -> Refused:
-        """Say that funds are short, where the balance says so."""
+    async def _balance(self, party_id: str, currency: str) -> Outcome:
+        group = quote(party_id, safe="")
+        return await self._access.exchange(
+            "wallet",
+            "GET",
+            f"/account_groups/{group}/payments/cash_balances/{quote(currency, safe='')}",
+            scope=Scope.POSITIONS_READ,
+        )
+
+    async def _explained(self, refused: Refused, permit: Permit) -> Refused | Throttled:
+        """Say that funds are short, where the balance says so; ask again where it is not told."""
         asked = json.loads(permit.body)
-        available = await self.available(permit.party_id, asked["currency"])
+        outcome = await self._balance(permit.party_id, asked["currency"])
+        if _is_passing(outcome):
+            return Throttled(_UNEXPLAINED_FOR, refused.trace)
+        available = _available(outcome, asked["currency"])
         if available is None or available >= Decimal(asked["amount"]):
             return refused
         reason = Reason(ReasonCode.INSUFFICIENT_FUNDS, refused.reason.provider_code)
@@ -312,6 +319,23 @@ def _path(withdrawal_id: str) -> str:
 
 def _list_path(party_id: str) -> str:
     return f"/account_groups/{quote(party_id, safe='')}{_PATH}"
+
+
+def _available(outcome: Outcome, currency: str) -> Decimal | None:
+    """Read what may be withdrawn; None where that is not told."""
+    if not isinstance(outcome, Reply) or not is_success(outcome):
+        return None
+    document = outcome.document or {}
+    text = text_of(document.get("available_for_withdrawal"), _BALANCE)
+    is_anothers = text_of(document.get("currency")) not in {None, currency}
+    return None if text is None or is_anothers else Decimal(text)
+
+
+def _is_passing(outcome: Outcome) -> bool:
+    """Tell whether an answer that told no balance may be another in a moment."""
+    if isinstance(outcome, Reply):
+        return outcome.status in _PASSING or outcome.status >= _SERVER_ERRORS
+    return not (isinstance(outcome, Silence) and outcome.why == NOT_GRANTED)
 
 
 def _may_be_about_funds(answer: Refused) -> bool:

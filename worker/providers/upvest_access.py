@@ -79,6 +79,8 @@ _FORBIDDEN: Final = httpx.codes.FORBIDDEN.value
 _REFUSALS: Final = frozenset({400, _UNAUTHORISED, _FORBIDDEN})
 #: OAuth2's word (RFC 6749, section 5.2), and ours for a token that is not for what was asked for.
 _SCOPE_MISSING: Final = "scope_missing"
+#: The kind of silence where this client is never given a token for what was asked for.
+NOT_GRANTED: Final = "not_granted"
 _NOT_GRANTED: Final = frozenset({"invalid_scope", _SCOPE_MISSING})
 
 
@@ -259,7 +261,8 @@ class UpvestAccess:
         is_ungranted = word in _NOT_GRANTED or outcome.status == _FORBIDDEN
         if word is None or (is_ungranted and scope not in ESSENTIAL):
             wait = max(outcome.retry_after or _PAUSE, _PAUSE)
-            return _Failure(Silence("no_token"), now, now + wait)
+            why = "no_token" if word is None else NOT_GRANTED
+            return _Failure(Silence(why), now, now + wait)
         self._compare_clocks(outcome)
         denied = Reply(
             status=_UNAUTHORISED,
