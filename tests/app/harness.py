@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import ssl
 import sys
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -15,6 +14,7 @@ import httpx
 from pamqp.commands import Basic
 
 from tests.app.warm import WarmProcess
+from tests.no_tls import NO_TLS
 from worker.core.withdrawal import idempotency_key
 from worker.demo.audit import Buried, Finding, Heard, Seen, Sent, audit
 from worker.demo.evidence import content_of, read_dead_letter, read_event, read_record
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from worker.simulator.bluum_server import BluumServer
 
-#: For clients that speak plain HTTP: by default each would read all the machine's certificates.
-NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 #: No wait of a test is longer; what takes longer has failed.
 LIMIT_SECONDS: Final = 90.0
 _PAUSE: Final = 0.05

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
+from tests.no_tls import NO_TLS
 from worker.http.health import STUCK_SECONDS, Health
 from worker.http.probes import serve_probes
 from worker.metrics import Metrics
@@ -46,7 +47,9 @@ async def probing(
     registry = (metrics or Metrics(version="0")).registry
     async with (
         serve_probes(health, registry, host="127.0.0.1", port=0) as port,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+        httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", trust_env=False, verify=NO_TLS
+        ) as client,
     ):
         yield client
 

@@ -15,6 +15,7 @@ import httpx
 
 from tests.ledger import second
 from tests.ledger.builders import FINGERPRINT, an_order, moved, taken_in
+from tests.no_tls import NO_TLS
 from worker.core.signatures import Scheme
 from worker.core.withdrawal import Status
 from worker.flows.hearing import Hearing, Outcome
@@ -84,7 +85,9 @@ class Desk:
         """Send one request, signed unless other headers are given; return its status."""
         given = {"X-Bluum-Signature": signature(body)} if headers is None else headers
         path = path or f"/webhooks/{self.provider}"
-        async with httpx.AsyncClient(trust_env=False, timeout=LIMIT_SECONDS) as client:
+        async with httpx.AsyncClient(
+            trust_env=False, verify=NO_TLS, timeout=LIMIT_SECONDS
+        ) as client:
             url = f"http://127.0.0.1:{self.port}{path}"
             return (await client.request(method, url, content=body, headers=given)).status_code
 

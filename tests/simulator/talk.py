@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from tests.no_tls import NO_TLS
 from worker.simulator.bluum_server import BluumOptions, BluumServer, serve
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Talk:
 
     async def control(self, method: str, name: str, **fields: object) -> httpx.Response:
         """Make a control call, without credentials."""
-        async with httpx.AsyncClient(trust_env=False) as stranger:
+        async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as stranger:
             return await stranger.request(
                 method, f"{self.server.control_url}/{name}", json=fields or None
             )
@@ -125,6 +126,7 @@ async def talking(options: BluumOptions = PLAIN, *, patience: float = 5.0) -> As
             auth=(options.api_key, options.api_secret),
             timeout=patience,
             trust_env=False,
+            verify=NO_TLS,
         ) as http,
     ):
         yield Talk(server, http)

@@ -11,6 +11,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from tests.no_tls import NO_TLS
 from tests.simulator.talk import PLAIN, Talk, talking
 from worker.simulator.bluum_server import BluumOptions
 from worker.simulator.faults import Fault, Faults, Reach, read_faults
@@ -40,7 +41,7 @@ async def test_credentials_are_checked(header: str | None, code: str) -> None:
     """
     Missing, malformed and wrong credentials each have their code.
     """
-    async with talking() as talk, httpx.AsyncClient(trust_env=False) as stranger:
+    async with talking() as talk, httpx.AsyncClient(trust_env=False, verify=NO_TLS) as stranger:
         headers = {} if header is None else {"Authorization": header}
         response = await stranger.get(f"{talk.server.origin}{PATH}", headers=headers)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.no_tls import NO_TLS
 from tests.simulator.talk import LONG, talking
 
 
@@ -215,7 +216,7 @@ async def test_a_control_call_needs_an_object(body: bytes) -> None:
     """
     Whatever is not a JSON object with the field is refused.
     """
-    async with talking() as talk, httpx.AsyncClient(trust_env=False) as stranger:
+    async with talking() as talk, httpx.AsyncClient(trust_env=False, verify=NO_TLS) as stranger:
         response = await stranger.post(f"{talk.server.control_url}/clock", content=body)
 
     assert 400 == response.status_code

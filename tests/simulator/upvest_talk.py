@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from tests.no_tls import NO_TLS
 from worker.simulator.upvest_server import UpvestOptions, UpvestServer, serve_upvest
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ async def talking_upvest(
     """Serve, connect and get a token of a scope (None for no token), then take it all down."""
     async with (
         serve_upvest(options) as server,
-        httpx.AsyncClient(timeout=20.0, trust_env=False) as http,
+        httpx.AsyncClient(timeout=20.0, trust_env=False, verify=NO_TLS) as http,
     ):
         key = load_pem_private_key(server.private_pem, None)
         assert isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey)
