@@ -60,6 +60,14 @@ CREDENTIALS: dict[Provider, tuple[str, ...]] = {
 }
 
 
+#: Where a provider's API is.
+ApiUrl = Annotated[
+    str,
+    AfterValidator(check_https),
+    Expected("https://host/path without user, query or fragment (http only for loopback)"),
+]
+
+
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -182,11 +190,7 @@ class Webhook(_Group):
 class Bluum(_Group):
     """Bluum, enabled by giving its key and secret."""
 
-    base_url: Annotated[
-        str,
-        AfterValidator(check_https),
-        Expected("https://host/path without user, query or fragment (http only for loopback)"),
-    ] = Field(
+    base_url: ApiUrl = Field(
         default="https://api.bluumfinance.com/v1",
         description="Address of the API. The default is production; the sandbox is "
         "https://sandbox.api.bluumfinance.com/v1.",
@@ -268,11 +272,7 @@ class UpvestWebhook(_Group):
 class Upvest(_Group):
     """Upvest, enabled by giving the client's id and secret, and the key that signs its calls."""
 
-    base_url: Annotated[
-        str,
-        AfterValidator(check_https),
-        Expected("https://host/path without user, query or fragment (http only for loopback)"),
-    ] = Field(
+    base_url: ApiUrl = Field(
         default="https://api.upvest.co",
         description="Address of the API. The default is production; the sandbox is "
         "https://sandbox.upvest.co.",
