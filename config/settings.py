@@ -67,6 +67,17 @@ ApiUrl = Annotated[
     Expected("https://host/path without user, query or fragment (http only for loopback)"),
 ]
 
+#: How long it may take to answer.
+ApiTimeout = Annotated[
+    Duration,
+    Field(
+        gt=timedelta(0),
+        le=timedelta(minutes=5),
+        description="How long one request may take. After it the outcome is unknown and asked "
+        "for again, so be generous.",
+    ),
+]
+
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -208,13 +219,7 @@ class Bluum(_Group):
         description="Requests a second that all replicas together may send. The default is "
         "Bluum's own limit.",
     )
-    timeout: Duration = Field(
-        default=timedelta(seconds=30),
-        gt=timedelta(0),
-        le=timedelta(minutes=5),
-        description="How long one request may take. After it the outcome is unknown and asked "
-        "for again, so be generous.",
-    )
+    timeout: ApiTimeout = timedelta(seconds=30)
     idempotency_window: Duration = Field(
         default=timedelta(hours=23),
         gt=timedelta(0),
@@ -303,13 +308,7 @@ class Upvest(_Group):
         description="Requests a second that all replicas together may send. Upvest documents 300 "
         "for the sandbox, and no number for production.",
     )
-    timeout: Duration = Field(
-        default=timedelta(seconds=30),
-        gt=timedelta(0),
-        le=timedelta(minutes=5),
-        description="How long one request may take. After it the outcome is unknown and asked "
-        "for again, so be generous.",
-    )
+    timeout: ApiTimeout = timedelta(seconds=30)
     idempotency_window: Duration = Field(
         default=timedelta(hours=23),
         gt=timedelta(0),
