@@ -92,7 +92,7 @@ faults-mutations: venv ## Break the worker itself, and see that the harness noti
 
 lock: ## Pin what pyproject.toml asks for (UPGRADE=--upgrade for the newest)
 	@command -v uv >/dev/null || { echo "uv is needed for this: pipx install uv"; exit 1; }
-	$(LOCK) --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra tracing --output-file requirements.lock pyproject.toml
 	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 
 example-env: venv ## Write config/example.env from the settings
