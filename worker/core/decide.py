@@ -156,6 +156,7 @@ class Held:
 class Permit:
     """The right to send one create call, until `valid_until`. Made by `permit` alone.
 
+    A provider may send it again when the answer was that it was not carried out, and no other.
     It carries all that the call may use: the key and the exact bytes that were committed. It ends
     with the `tenure` in which they were: a worker that was taken for dead since must not use it.
     """

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from urllib.parse import quote
 
 from worker.core.answers import (
@@ -148,10 +148,22 @@ class Upvest(UpvestOrders):
 
         Which refusal is about funds is not documented. After one that may be, the balance is read:
         where less is available than was asked for, the request may wait for funds. That errs to
-        the safe side: nothing was withdrawn either way, and once the balance suffices the next
-        refusal is the end. While the balance cannot be read at this moment, the refusal is no end
-        either: it was not executed, and is asked for again.
+        the safe side: nothing was withdrawn either way. Where the balance suffices, the cash may
+        have come after the refusal: the same call is made once more, and a second refusal beside a
+        balance that suffices is the end. While the balance cannot be read at this moment, the
+        refusal is no end either: it was not executed, and is asked for again.
         """
+        answer = await self._create(permit)
+        if not _may_be_about_funds(answer):
+            return answer
+        if (explained := await self._explained(answer, permit)) is not None:
+            return explained
+        again = await self._create(permit)
+        if not _may_be_about_funds(again):
+            return again
+        return await self._explained(again, permit) or again
+
+    async def _create(self, permit: Permit) -> Answer:
         outcome = await self._access.exchange(
             Operation.CREATE,
             "POST",
@@ -161,10 +173,7 @@ class Upvest(UpvestOrders):
             headers={"Idempotency-Key": bare(permit.idempotency_key)},
             may_leave=lambda: self._now() < permit.valid_until and self._tenure() == permit.tenure,
         )
-        answer = _answer(Operation.CREATE, outcome, party_id=permit.party_id)
-        if isinstance(answer, Refused) and _may_be_about_funds(answer):
-            return await self._explained(answer, permit)
-        return answer
+        return _answer(Operation.CREATE, outcome, party_id=permit.party_id)
 
     async def look(self, party_id: str, withdrawal_id: str) -> Answer:
         """`GET /payments/withdrawals/{id}` (WREF)."""
@@ -256,15 +265,20 @@ class Upvest(UpvestOrders):
             scope=Scope.POSITIONS_READ,
         )
 
-    async def _explained(self, refused: Refused, permit: Permit) -> Refused | Throttled:
-        """Say that funds are short, where the balance says so; ask again where it is not told."""
+    async def _explained(self, refused: Refused, permit: Permit) -> Refused | Throttled | None:
+        """Say that funds are short, where the balance says so; ask later where it is not told.
+
+        None where the balance suffices.
+        """
         asked = json.loads(permit.body)
         outcome = await self._balance(permit.party_id, asked["currency"])
         if _is_passing(outcome):
             return Throttled(_UNEXPLAINED_FOR, refused.trace)
         available = _available(outcome, asked["currency"])
-        if available is None or available >= Decimal(asked["amount"]):
+        if available is None:
             return refused
+        if available >= Decimal(asked["amount"]):
+            return None
         reason = Reason(ReasonCode.INSUFFICIENT_FUNDS, refused.reason.provider_code)
         return replace(refused, reason=reason)
 
@@ -338,9 +352,12 @@ def _is_passing(outcome: Outcome) -> bool:
     return not (isinstance(outcome, Silence) and outcome.why == NOT_GRANTED)
 
 
-def _may_be_about_funds(answer: Refused) -> bool:
-    is_plain = answer.reason.code is ReasonCode.REFUSED
-    return is_plain and answer.trace.http_status in _PERHAPS_FUNDS
+def _may_be_about_funds(answer: Answer) -> TypeGuard[Refused]:
+    return (
+        isinstance(answer, Refused)
+        and answer.reason.code is ReasonCode.REFUSED
+        and answer.trace.http_status in _PERHAPS_FUNDS
+    )
 
 
 def _is_between(entry: Entry, since: date, until: date) -> bool:
