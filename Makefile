@@ -14,7 +14,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-header $(UPGRADE)
 
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test coverage test-rabbitmq4 lint format typecheck walls bench bench-budget bench-looks faults faults-mutations lock example-env clean
+.PHONY: help venv demo test coverage test-rabbitmq4 lint format typecheck walls bench bench-budget bench-looks faults faults-mutations lock example-env chart clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ lock: ## Pin what pyproject.toml asks for (UPGRADE=--upgrade for the newest)
 
 example-env: venv ## Write config/example.env from the settings
 	$(BIN)/python -m config.example > config/example.env
+
+chart: venv ## Write what the chart has from elsewhere: settings, README, rules, dashboard
+	$(BIN)/python -m tests.helm.generated
 
 clean: ## Remove all that was made
 	rm -rf .venv .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

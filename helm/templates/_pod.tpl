@@ -1,0 +1,223 @@
+{{/* The pod of a worker, the same in Deployment and StatefulSet. */}}
+{{- define "withdrawals-worker.pod" -}}
+{{- $sqlite := eq .Values.ledger.type "sqlite" -}}
+metadata:
+  labels:
+    {{- include "withdrawals-worker.podLabels" (list . "worker") | nindent 4 }}
+  annotations:
+    # A worker reads its settings once: it is replaced when they change.
+    checksum/config: {{ include "withdrawals-worker.variables" . | sha256sum }}
+    kubectl.kubernetes.io/default-container: worker
+    {{- with .Values.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  {{- include "withdrawals-worker.podBasics" . | nindent 2 }}
+  serviceAccountName: {{ include "withdrawals-worker.serviceAccountName" . }}
+  terminationGracePeriodSeconds: {{ include "withdrawals-worker.gracePeriod" . }}
+  {{- if not $sqlite }}
+  {{- with .Values.topologySpreadConstraints }}
+  topologySpreadConstraints:
+    {{- range . }}
+    {{- $spread := deepCopy . }}
+    {{- if not $spread.labelSelector }}
+    {{- $_ := set $spread "labelSelector" (dict "matchLabels" (include "withdrawals-worker.selectorLabels" $ | fromYaml)) }}
+    {{- /* Counted for each version alone, so that an update ends as evenly as it began. */}}
+    {{- $_ := set $spread "matchLabelKeys" ($spread.matchLabelKeys | default (list "pod-template-hash")) }}
+    {{- end }}
+    {{- toYaml (list $spread) | nindent 4 }}
+    {{- end }}
+  {{- end }}
+  {{- end }}
+  {{- $migrates := and (not $sqlite) (eq .Values.migration.mode "init") }}
+  {{- if or .Values.extraInitContainers $migrates }}
+  initContainers:
+    {{- with .Values.extraInitContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- if $migrates }}
+    - name: migrate
+      args: [migrate]
+      {{- include "withdrawals-worker.container" . | nindent 6 }}
+      resources:
+        {{- toYaml (default .Values.resources .Values.migration.resources) | nindent 8 }}
+    {{- end }}
+  {{- end }}
+  containers:
+    - name: worker
+      args: [run]
+      {{- include "withdrawals-worker.container" . | nindent 6 }}
+        {{- if $sqlite }}
+        - name: ledger
+          mountPath: /var/lib/withdrawals
+        {{- end }}
+      ports:
+        - name: http
+          containerPort: {{ .Values.settings.http.port }}
+          protocol: TCP
+        {{- if .Values.webhooks.enabled }}
+        - name: webhooks
+          containerPort: {{ .Values.settings.webhooks.port }}
+          protocol: TCP
+        {{- end }}
+      startupProbe:
+        httpGet:
+          path: /startupz
+          port: http
+        {{- toYaml .Values.startupProbe | nindent 8 }}
+      livenessProbe:
+        httpGet:
+          path: /livez
+          port: http
+        {{- toYaml .Values.livenessProbe | nindent 8 }}
+      readinessProbe:
+        httpGet:
+          path: /readyz
+          port: http
+        {{- toYaml .Values.readinessProbe | nindent 8 }}
+      {{- if and .Values.webhooks.enabled (gt (int .Values.preStopSeconds) 0) }}
+      lifecycle:
+        preStop:
+          exec:
+            command: [sleep, {{ .Values.preStopSeconds | quote }}]
+      {{- end }}
+      resources:
+        {{- toYaml .Values.resources | nindent 8 }}
+    {{- with .Values.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  volumes:
+    {{- include "withdrawals-worker.volumes" . | nindent 4 }}
+    {{- if $sqlite }}
+    - name: ledger
+      persistentVolumeClaim:
+        claimName: {{ include "withdrawals-worker.claimName" . }}
+    {{- end }}
+{{- end }}
+
+{{/* What every pod of ours has: workers, migration, test. */}}
+{{- define "withdrawals-worker.podBasics" -}}
+automountServiceAccountToken: false
+# Kubernetes would describe every Service by variables, and some of them could look like settings.
+enableServiceLinks: false
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* What every container of our image has. */}}
+{{- define "withdrawals-worker.container" -}}
+image: {{ include "withdrawals-worker.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  {{- toYaml .Values.securityContext | nindent 2 }}
+envFrom:
+  - configMapRef:
+      name: {{ include "withdrawals-worker.configMapName" . }}
+  {{- with .Values.extraEnvFrom }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- include "withdrawals-worker.env" (list . "") }}
+volumeMounts:
+  {{- include "withdrawals-worker.mounts" . | nindent 2 }}
+{{- end }}
+
+{{/* `env`, if there is anything for it, given the context and what comes first: who we are, for
+spans, and what the user adds. */}}
+{{- define "withdrawals-worker.env" }}
+{{- $context := first . }}
+{{- $tracing := eq (include "withdrawals-worker.tracing" $context) "true" }}
+{{- if or (last .) $tracing $context.Values.extraEnv }}
+env:
+  {{- with last . }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  {{- if $tracing }}
+  - name: POD_NAME
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.name
+  - name: POD_NAMESPACE
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.namespace
+  - name: OTEL_RESOURCE_ATTRIBUTES
+    value: k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)
+  {{- end }}
+  {{- with $context.Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "withdrawals-worker.mounts" -}}
+- name: secrets
+  mountPath: {{ include "withdrawals-worker.secretsDir" . }}
+  readOnly: true
+- name: tmp
+  mountPath: /tmp
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "withdrawals-worker.volumes" -}}
+- name: secrets
+  projected:
+    # Readable by the pod's group alone, which is fsGroup.
+    defaultMode: 0440
+    sources:
+      - secret:
+          name: {{ include "withdrawals-worker.secretName" . }}
+      # What is listed by its key has to be there: without it the pod does not start, and its events
+      # say which is missing.
+      {{- include "withdrawals-worker.secretKey" (list . .Values.secrets.rabbitmqUrl "WORKER_RABBITMQ__URL") | nindent 6 }}
+      {{- if eq .Values.ledger.type "postgresql" }}
+      {{- include "withdrawals-worker.secretKey" (list . .Values.secrets.ledgerUrl "WORKER_LEDGER__URL") | nindent 6 }}
+      {{- end }}
+      {{- if .Values.secrets.upvestPrivateKey.key }}
+      {{- include "withdrawals-worker.secretKey" (list . .Values.secrets.upvestPrivateKey "upvest-private-key.pem") | nindent 6 }}
+      {{- end }}
+- name: tmp
+  emptyDir:
+    sizeLimit: 64Mi
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* One key of a Secret as a file, given the context, the Secret's name and key, and the file's name. */}}
+{{- define "withdrawals-worker.secretKey" -}}
+{{- $from := index . 1 -}}
+- secret:
+    name: {{ default (include "withdrawals-worker.secretName" (first .)) $from.name }}
+    items:
+      - key: {{ $from.key }}
+        path: {{ last . }}
+{{- end }}
