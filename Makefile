@@ -13,8 +13,11 @@ ON_RABBITMQ4 := tests/rabbitmq tests/services/test_rabbitmq_cluster.py tests/app
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header $(UPGRADE)
 
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
+IMAGE ?= withdrawals-worker:$(VERSION)
+
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test coverage test-rabbitmq4 lint format typecheck walls bench bench-budget bench-looks faults faults-mutations lock example-env chart clean
+.PHONY: help venv demo test coverage test-rabbitmq4 lint format typecheck walls bench bench-budget bench-looks faults faults-mutations image image-size lock example-env chart chart-golden dashboard-picture clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +41,7 @@ demo: venv ## See a payout happen, all on this machine (KEEP=1 leaves it running
 
 test: venv ## Everything that CI runs
 	tests/services/install.sh
+	@tests/services/helm.sh >/dev/null
 	$(MAKE) --no-print-directory --jobs 3 lint typecheck walls
 	$(BIN)/pytest $(PYTEST_ARGS) --cov=worker.core --cov-report=term --cov-fail-under=100 tests/core
 	$(BIN)/pytest $(PYTEST_ARGS) --ignore=tests/core
@@ -90,16 +94,38 @@ faults-mutations: venv ## Break the worker itself, and see that the harness noti
 	tests/services/install.sh
 	$(BIN)/python -m tests.faults.mutations
 
+image: ## Build the image, by Docker or buildah (IMAGE=name:tag, BASE=debian@sha256:..., SOURCE=url)
+	@if docker info >/dev/null 2>&1; then set -- docker build; \
+	elif command -v buildah >/dev/null; then set -- buildah build --isolation chroot --layers --timestamp $$(git log -1 --format=%ct); \
+	else echo "Neither Docker nor buildah is here. On Debian and Ubuntu: apt install buildah"; exit 1; fi; \
+	set -x; "$$@" --tag $(IMAGE) $(if $(BASE),--build-arg BASE=$(BASE)) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+		$(if $(SOURCE),--build-arg SOURCE=$(SOURCE)) $(IMAGE_ARGS) .
+
+image-size: venv ## Build the image as the tests do, and see what it weighs, by folder
+	tests/services/install.sh
+	$(BIN)/python -m tests.image
+
 lock: ## Pin what pyproject.toml asks for (UPGRADE=--upgrade for the newest)
 	@command -v uv >/dev/null || { echo "uv is needed for this: pipx install uv"; exit 1; }
 	$(LOCK) --extra tracing --output-file requirements.lock pyproject.toml
 	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	@# The build backend alone, for the image.
+	sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml | \
+		$(LOCK) --constraint requirements-dev.lock --output-file requirements-build.lock -
 
 example-env: venv ## Write config/example.env from the settings
 	$(BIN)/python -m config.example > config/example.env
 
 chart: venv ## Write what the chart has from elsewhere: settings, README, rules, dashboard
 	$(BIN)/python -m tests.helm.generated
+
+chart-golden: venv ## Write what the chart renders to, for the tests' sets of values
+	$(BIN)/python -m tests.helm.golden
+
+dashboard-picture: venv ## Draw docs/dashboard.png from a bad day of eight minutes (MINUTES=8)
+	tests/services/install.sh
+	$(BIN)/python -m tests.dashboard.picture $(if $(MINUTES),--minutes $(MINUTES))
 
 clean: ## Remove all that was made
 	rm -rf .venv .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

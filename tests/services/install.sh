@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs of RabbitMQ, PostgreSQL and Prometheus (promtool), and debootstrap, where they
-# are missing; the tests start them themselves. Starts no service, and touches none that is there.
+# Installs the programs of RabbitMQ, PostgreSQL and Prometheus (promtool), debootstrap and buildah, where
+# they are missing; the tests start them themselves. Starts no service, and touches none that is there.
 set -euo pipefail
 
 have() { # whether one of these paths, or the program of that name, can be run
@@ -16,8 +16,10 @@ have rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server \
 have initdb /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb \
   /{opt/homebrew,usr/local}/opt/postgresql@*/bin/initdb || missing+=(postgresql)
 have promtool || missing+=(prometheus)
-# RabbitMQ 4.0 is installed with it, into a folder; see rabbitmq4.sh.
+# RabbitMQ 4.0 is installed with it, into a folder, and the base of our image; see rabbitmq4.sh and
+# base_image.sh. Both are for Debian and Ubuntu alone, and so is building the image in the tests.
 ! command -v apt-get >/dev/null || have debootstrap /usr/sbin/debootstrap || missing+=(debootstrap)
+! command -v apt-get >/dev/null || have buildah || missing+=(buildah)
 ((${#missing[@]})) || exit 0
 
 if ! command -v apt-get >/dev/null; then
