@@ -39,12 +39,15 @@ compile_once()
 
 #: What waits longest: a single test of these may take a minute, and most of that is waiting.
 _LONG = (
+    # Has the image built, which others wait for.
+    "image/test_end_to_end.py",
     "faults/test_faults.py",
     "app/test_restarts.py",
     "demo/test_demo.py",
     "app",
     "services",
     "cli/test_resolve.py",
+    "runbook",
     "rabbitmq",
 )
 

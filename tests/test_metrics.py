@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -25,12 +26,14 @@ METRICS = {
     "requests": ("counter", {"provider", "result"}),
     "transitions": ("counter", {"provider", "status"}),
     "amount": ("counter", {"provider", "currency", "status"}),
+    "submission_seconds": ("histogram", {"provider"}),
     "in_flight": ("gauge", {"provider", "status"}),
     "oldest_in_flight_seconds": ("gauge", {"provider", "status"}),
     "provider_request_duration_seconds": ("histogram", {"provider", "operation", "outcome"}),
     "provider_retries": ("counter", {"provider", "reason"}),
     "rate_limit_wait_seconds": ("histogram", {"operation"}),
     "rate_limit_grants": ("counter", {"provider", "class"}),
+    "rate_limit_per_second": ("gauge", {"provider"}),
     "events_published": ("counter", {"type"}),
     "events_unpublished": ("gauge", set()),
     "webhooks": ("counter", {"provider", "result"}),
@@ -87,8 +90,22 @@ def moved(status: Status, **order: Any) -> tuple[Withdrawal, Change]:  # noqa: A
     )
 
 
+def submitted(
+    status: Status,
+    seconds: float,
+    *,
+    before: Status,
+    **fields: Any,  # noqa: ANN401 - any field
+) -> tuple[Withdrawal, Change]:
+    """A withdrawal that moved so long after it was taken in; the provider has it by this id."""
+    withdrawal, change = moved(status)
+    withdrawal = replace(withdrawal, **({"withdrawal_id": "wd_01"} | fields))
+    return withdrawal, replace(change, previous=before, at=NOW + timedelta(seconds=seconds))
+
+
 def use(metrics: Metrics) -> None:
     """Record everything once."""
+    metrics.changed(*submitted(Status.PENDING, 1, before=Status.RECEIVED))
     metrics.request("bluum", "taken")
     metrics.cancellation("taken")
     metrics.changed(*moved(Status.PENDING))
@@ -97,6 +114,7 @@ def use(metrics: Metrics) -> None:
     metrics.unknown_status("bluum")
     metrics.waited("create", 0.1)
     metrics.granted("bluum", Rank.SUBMISSION)
+    metrics.serves("bluum", rate_limit=25)
     metrics.published("withdrawal.pending")
     metrics.buried(DeadReason.INVALID)
     metrics.webhook(None, Outcome.CUT_OFF)
@@ -175,6 +193,25 @@ def test_nothing_has_happened_yet(metrics: Metrics) -> None:
     assert 1 == value(metrics, "build_info", version="1.2.3", python=python)
 
 
+def test_what_may_happen_at_any_time_is_counted_from_nought(metrics: Metrics) -> None:
+    """
+    Prometheus does not see the first of what had no series before.
+    """
+    metrics.serves("bluum", rate_limit=12.5)
+
+    assert 12.5 == value(metrics, "rate_limit_per_second", provider="bluum")
+    assert 0 == value(metrics, "requests_total", provider="bluum", result="taken")
+    assert 0 == value(metrics, "submission_seconds_count", provider="bluum")
+    assert 0 == value(metrics, "provider_unknown_status_total", provider="bluum")
+    assert {0} == {
+        value(metrics, "rate_limit_grants_total", provider="bluum", **{"class": rank.name.lower()})
+        for rank in Rank
+    }
+    assert {0} == {
+        value(metrics, "dead_letters_total", reason=reason.value) for reason in DeadReason
+    }
+
+
 def test_each_move_is_counted_with_its_money(metrics: Metrics) -> None:
     """
     Transitions by status; amounts by currency too, in units of it.
@@ -189,6 +226,44 @@ def test_each_move_is_counted_with_its_money(metrics: Metrics) -> None:
     assert 251 == value(metrics, "amount_total", currency="USD", **labels)
     assert 7 == value(metrics, "amount_total", currency="EUR", **labels)
     assert 1 == value(metrics, "transitions_total", provider="bluum", status="failed")
+
+
+def test_the_way_to_the_provider_is_timed_once(metrics: Metrics) -> None:
+    """
+    From the commit of the request to the first status at the provider; 60 s sharp are in time.
+    """
+    metrics.changed(*submitted(Status.PENDING, 60, before=Status.RECEIVED))
+    metrics.changed(*submitted(Status.COMPLETED, 200, before=Status.PENDING))
+    metrics.changed(*submitted(Status.COMPLETED, 61, before=Status.RECEIVED))
+    metrics.changed(*submitted(Status.FAILED, -1, before=Status.RECEIVED))
+
+    assert 3 == value(metrics, "submission_seconds_count", provider="bluum")
+    assert 121 == value(metrics, "submission_seconds_sum", provider="bluum")
+    assert 2 == value(metrics, "submission_seconds_bucket", provider="bluum", le="60.0")
+
+
+@pytest.mark.parametrize(
+    ("status", "before", "fields"),
+    [
+        (Status.PENDING, Status.AWAITING_FUNDS, {}),
+        (Status.PENDING, Status.RAISING_CASH, {}),
+        (Status.PENDING, Status.UNRESOLVED, {}),
+        (Status.PENDING, Status.RECEIVED, {"sales": ("an order that raised the cash",)}),
+        (Status.CANCELLED, Status.RECEIVED, {"withdrawal_id": None}),
+        (Status.REJECTED, Status.RECEIVED, {}),
+        (Status.UNRESOLVED, Status.RECEIVED, {}),
+        (Status.AWAITING_FUNDS, Status.RECEIVED, {}),
+    ],
+)
+def test_what_waited_by_its_wish_or_never_got_there_is_not_timed(
+    metrics: Metrics, status: Status, before: Status, fields: dict[str, Any]
+) -> None:
+    """
+    A sale and a wait for funds take as long as was asked for; a refusal is no submission.
+    """
+    metrics.changed(*submitted(status, 999, before=before, **fields))
+
+    assert value(metrics, "submission_seconds_count", provider="bluum") is None
 
 
 def test_a_request_that_could_not_be_read_is_counted_all_the_same(metrics: Metrics) -> None:

@@ -12,7 +12,10 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from worker.core.budget import Rank
+from worker.core.messages import DeadReason
 from worker.core.reconciliation import Kind
+from worker.core.withdrawal import MOVES, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,9 +23,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from worker.core.budget import Rank
     from worker.core.decide import Change
-    from worker.core.messages import DeadReason
     from worker.core.reconciliation import Completed
     from worker.core.withdrawal import Withdrawal
     from worker.flows.hearing import Outcome
@@ -35,7 +36,11 @@ UNKNOWN: Final = "unknown"
 
 _SECONDS_OF_A_CALL: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SECONDS_OF_A_COMMIT: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+#: 60 is what the alerts on late submissions count by.
+_SECONDS_OF_A_SUBMISSION: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400)
 _SECONDS_OF_A_WAIT: Final = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30)
+#: The statuses of a withdrawal that the provider has.
+_AT_PROVIDER: Final = MOVES[Status.PENDING] | {Status.PENDING}
 
 
 class Metrics:
@@ -64,6 +69,14 @@ class Metrics:
             "provider",
             "currency",
             "status",
+        )
+        self._submissions = Histogram(
+            "withdrawals_submission_seconds",
+            "Time from a request's commit to the provider's first word that it has the withdrawal."
+            " Not of those that waited by their own wish, for a sale or for funds.",
+            ("provider",),
+            registry=self.registry,
+            buckets=_SECONDS_OF_A_SUBMISSION,
         )
         self._in_flight = self._gauge(
             "in_flight",
@@ -108,6 +121,11 @@ class Metrics:
             " resolving unknowns), submission, look.",
             "provider",
             "class",
+        )
+        self._rate_limit = self._gauge(
+            "rate_limit_per_second",
+            "Requests a second that all replicas together may send to the provider, as it is set.",
+            "provider",
         )
         self._events = self._counter(
             "events_published", "Events that the broker confirmed, by type.", "type"
@@ -180,6 +198,18 @@ class Metrics:
         )
         build.labels(version, platform.python_version()).set(1)
         self._consumer_up.set(0)
+        # What counts from 1 hides its first: Prometheus sees growth only in what was there before.
+        for dead in DeadReason:
+            self._dead_letters.labels(dead.value)
+
+    def serves(self, provider: str, *, rate_limit: float) -> None:
+        """Tell that a provider is served, and within how many requests a second."""
+        self._rate_limit.labels(provider).set(rate_limit)
+        for rank in Rank:
+            self._grants.labels(provider, rank.name.lower())
+        self._requests.labels(provider, "taken")
+        self._submissions.labels(provider)
+        self._unknown_statuses.labels(provider)
 
     def request(self, provider: str | None, result: str) -> None:
         """Count one request message."""
@@ -190,7 +220,11 @@ class Metrics:
         self._cancellations.labels(result).inc()
 
     def changed(self, withdrawal: Withdrawal, change: Change) -> None:
-        """Count one move, and the money that moved with it."""
+        """Count one move, and the money that moved with it.
+
+        A move from `received` to the provider is its submission. There is one at most, since no
+        withdrawal comes back from there; what waited for funds moves from another status.
+        """
         order = withdrawal.order
         provider = order.provider or UNKNOWN
         self._transitions.labels(provider, change.status.value).inc()
@@ -198,6 +232,11 @@ class Metrics:
             self._amount.labels(provider, order.currency, change.status.value).inc(
                 float(order.amount)
             )
+        is_from_door = change.previous is Status.RECEIVED and not withdrawal.sales
+        # Without an id it was cancelled before the provider heard of it.
+        if is_from_door and change.status in _AT_PROVIDER and withdrawal.withdrawal_id is not None:
+            taken = (change.at - order.taken_at).total_seconds()
+            self._submissions.labels(provider).observe(max(0.0, taken))
 
     def called(self, provider: str, operation: str, outcome: str, seconds: float) -> None:
         """Record one call to a provider."""

@@ -1,0 +1,1 @@
+"""The runbook: for every alert a section, and every command in it does what the page says."""
