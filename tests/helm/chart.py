@@ -59,11 +59,9 @@ class Chart:
         self, command: str, *arguments: str, given: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of Helm's that asks no cluster; later options win over ours."""
-        cluster = ("--namespace", NAMESPACE)
-        if command != "package":
-            cluster += ("--kube-version", OLDEST)
+        version = () if command == "package" else ("--kube-version", OLDEST)
         return subprocess.run(
-            [self.helm, command, *cluster, *arguments],
+            [self.helm, command, "--namespace", NAMESPACE, *version, *arguments],
             check=False,
             capture_output=True,
             text=True,

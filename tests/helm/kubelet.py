@@ -33,8 +33,8 @@ class Namespace:
         made = {
             found["metadata"]["name"]: found["data"] for found in of_kind(manifests, "ConfigMap")
         }
-        self.secrets = dict(secrets)
-        self.config_maps = {**config_maps, **made}
+        self.secrets: Mapping[str, Mapping[str, str]] = secrets
+        self.config_maps: Mapping[str, Mapping[str, str]] = {**config_maps, **made}
 
 
 def environment(
@@ -67,11 +67,12 @@ def environment(
 
 def _source(source: dict[str, Any], namespace: Namespace) -> Mapping[str, str]:
     match source:
-        case {"configMapRef": {"name": name}}:
+        case {"configMapRef": {"name": str(name)}}:
             return namespace.config_maps[name]
-        case {"secretRef": {"name": name}}:
+        case {"secretRef": {"name": str(name)}}:
             return namespace.secrets[name]
-    raise LookupError(f"the chart uses no such source: {source}")
+        case _:
+            raise LookupError(f"the chart uses no such source: {source}")
 
 
 def _value(variable: dict[str, Any]) -> str:
@@ -80,7 +81,8 @@ def _value(variable: dict[str, Any]) -> str:
             return value
         case {"valueFrom": {"fieldRef": {"fieldPath": path}}}:
             return str(path)
-    raise LookupError(f"the chart uses no such variable: {variable}")
+        case _:
+            raise LookupError(f"the chart uses no such variable: {variable}")
 
 
 def _files(volume: dict[str, Any], namespace: Namespace) -> Iterator[tuple[str, str]]:
@@ -90,7 +92,7 @@ def _files(volume: dict[str, Any], namespace: Namespace) -> Iterator[tuple[str, 
                 yield from _content(source["secret"], namespace.secrets)
         case {"configMap": source}:
             yield from _content(source, namespace.config_maps)
-        case {"emptyDir": _}:
+        case {"emptyDir": _} | {"persistentVolumeClaim": _}:
             pass
         case _:
             raise LookupError(f"the chart uses no such volume: {volume}")

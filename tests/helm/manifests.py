@@ -22,7 +22,7 @@ _START: Final = re.compile(r"^---\n", re.MULTILINE)
 class _Strict(yaml.CSafeLoader):
     """Refuses a key that stands twice, where YAML's own loader takes the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT002 - the library's
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping = super().construct_mapping(node, deep=deep)
         if len(mapping) != len(node.value):
             raise yaml.MarkedYAMLError(problem="a key stands twice", problem_mark=node.start_mark)
@@ -75,6 +75,8 @@ def pods(manifests: Iterable[Manifest]) -> Iterator[Pod]:
             case "Deployment" | "StatefulSet" | "Job":
                 template = manifest["spec"]["template"]
                 yield Pod(owner, template["metadata"], template["spec"])
+            case _:
+                pass
 
 
 def worker(manifests: Iterable[Manifest]) -> tuple[Manifest, Pod]:

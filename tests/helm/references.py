@@ -32,12 +32,13 @@ def config_maps(pod: Pod) -> set[str]:
 
 
 def claims(pod: Pod) -> set[str]:
-    """PersistentVolumeClaims that are mounted."""
-    found = pod.spec.get("volumes", ())
-    claimed = [
-        volume["persistentVolumeClaim"] for volume in found if "persistentVolumeClaim" in volume
-    ]
-    return {claim["claimName"] for claim in claimed}
+    """Claims of volumes that are mounted."""
+    volumes = pod.spec.get("volumes", ())
+    return {
+        found["persistentVolumeClaim"]["claimName"]
+        for found in volumes
+        if "persistentVolumeClaim" in found
+    }
 
 
 def undeclared(pod: Pod) -> set[str]:

@@ -1,7 +1,7 @@
 """Kubernetes' Pod Security Standard "restricted", as far as a manifest can break it.
 
-After https://kubernetes.io/docs/concepts/security/pod-security-standards/ (Linux). Written after the
-standard, not after the chart."""
+After https://kubernetes.io/docs/concepts/security/pod-security-standards/ (Linux); nothing here is
+about this chart."""
 
 from __future__ import annotations
 
@@ -53,21 +53,13 @@ def _of_container(container: dict[str, Any], of_pod: dict[str, Any]) -> Iterator
     own = container.get("securityContext", {})
     merged = {**of_pod, **own}
     yield from _of_any_context(name, own)
-    if own.get("privileged"):
-        yield f"{name} is privileged"
-    if own.get("procMount", "Default") != "Default":
-        yield f"{name} has procMount"
+    yield from _capabilities(name, own.get("capabilities", {}))
     if own.get("allowPrivilegeEscalation") is not False:
         yield f"{name} may escalate its privileges"
     if merged.get("runAsNonRoot") is not True:
         yield f"{name} may run as root"
     if merged.get("seccompProfile", {}).get("type") not in _SECCOMP:
         yield f"{name} has no seccomp profile"
-    capabilities = own.get("capabilities", {})
-    if capabilities.get("drop") != ["ALL"]:
-        yield f"{name} keeps capabilities"
-    if set(capabilities.get("add", ())) - {"NET_BIND_SERVICE"}:
-        yield f"{name} adds capabilities"
     if any(port.get("hostPort") for port in container.get("ports", ())):
         yield f"{name} takes a port of the host"
     for handler in _handlers(container):
@@ -75,9 +67,20 @@ def _of_container(container: dict[str, Any], of_pod: dict[str, Any]) -> Iterator
             yield f"{name} has a probe or hook of another host"
 
 
+def _capabilities(name: str, capabilities: dict[str, list[str]]) -> Iterator[str]:
+    if capabilities.get("drop") != ["ALL"]:
+        yield f"{name} keeps capabilities"
+    if set(capabilities.get("add", ())) - {"NET_BIND_SERVICE"}:
+        yield f"{name} adds capabilities"
+
+
 def _of_any_context(name: str, context: dict[str, Any]) -> Iterator[str]:
     if context.get("runAsUser") == 0:
         yield f"{name} runs as root"
+    if context.get("privileged"):
+        yield f"{name} is privileged"
+    if context.get("procMount", "Default") != "Default":
+        yield f"{name} has procMount"
     if context.get("windowsOptions", {}).get("hostProcess"):
         yield f"{name} is a process of the host"
     if context.get("appArmorProfile", {}).get("type", "RuntimeDefault") == "Unconfined":
