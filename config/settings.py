@@ -38,7 +38,7 @@ from config.urls import (
     check_path,
     unfit_networks,
 )
-from config.variables import DELIMITER, PREFIX, Expected, variables
+from config.variables import DELIMITER, PREFIX, SECRETS_DIR, Expected, variables
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat = Literal["json", "console"]
@@ -138,6 +138,11 @@ class Ledger(_Group):
         default=SecretStr("sqlite:///withdrawals.db"),
         description="Which database. The default is a file in the working directory, good for one "
         "replica; several need PostgreSQL.",
+    )
+    shared: bool = Field(
+        default=False,
+        description="Say that several workers are to share it: a SQLite file is refused then. "
+        "Each would have its own, and pay what another has paid.",
     )
 
 
@@ -478,6 +483,18 @@ class Webhooks(_Group):
     )
 
 
+class Tracing(_Group):
+    """Whether each request can be followed from span to span. Where to, OTEL_… variables say."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Send spans of each request to an OpenTelemetry collector, by OTLP over HTTP. "
+        "Needs the extra `tracing`, which the image has. Everything else is said by "
+        "OpenTelemetry's own variables, such as OTEL_EXPORTER_OTLP_ENDPOINT and "
+        "OTEL_TRACES_SAMPLER.",
+    )
+
+
 class Settings(BaseSettings):
     """The whole tree. Made by `load_settings`, or by hand from plain values in a test."""
 
@@ -503,6 +520,7 @@ class Settings(BaseSettings):
     reconciliation: Reconciliation = Reconciliation()
     http: Http = Http()
     webhooks: Webhooks = Webhooks()
+    tracing: Tracing = Tracing()
     shutdown_timeout: Duration = Field(
         default=timedelta(seconds=25),
         gt=timedelta(0),
@@ -601,7 +619,9 @@ def _missing_provider(values: Mapping[str, str]) -> Iterator[str]:
     names = [name for credentials in CREDENTIALS.values() for name in credentials]
     if not any(name in values for name in names):
         choices = " or ".join(" and ".join(credentials) for credentials in CREDENTIALS.values())
-        yield f"{names[0]}: no provider is enabled, expected {choices}"
+        folder = values.get(SECRETS_DIR)
+        hint = f"; in {folder} is no file of such a name, or nothing is in it" if folder else ""
+        yield f"{names[0]}: no provider is enabled, expected {choices}{hint}"
 
 
 def _parse(values: Mapping[str, str], problems: list[str]) -> Settings | None:
@@ -618,6 +638,11 @@ def _parse(values: Mapping[str, str], problems: list[str]) -> Settings | None:
 
 def _contradictions(settings: Settings) -> Iterator[str]:
     """A line for every pair of values that are fine alone and not together."""
+    if settings.ledger.shared and settings.ledger.url.get_secret_value().startswith("sqlite:"):
+        yield (
+            f"{PREFIX}LEDGER__URL: found a SQLite file, expected postgresql://user:password@host/"
+            f"database together with {PREFIX}LEDGER__SHARED"
+        )
     yield from _contradictions_of_webhooks("BLUUM", settings.bluum.webhook)
     yield from _contradictions_of_webhooks("BLUUM_ACCOUNTS", settings.bluum_accounts.webhook)
     yield from _unfit_ids(settings.upvest)

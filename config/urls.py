@@ -21,6 +21,7 @@ def check_amqp(url: SecretStr) -> SecretStr:
     if parts.scheme not in {"amqp", "amqps"}:
         raise ValueError("the scheme is neither amqp nor amqps")
     _require_host(parts)
+    _require_encoded(parts)
     return url
 
 
@@ -31,12 +32,15 @@ def check_ledger(url: SecretStr) -> SecretStr:
     if parts.scheme == "postgresql":
         if not text.startswith("postgresql://") or parts.path in {"", "/"}:
             raise ValueError("no database is named")
+        _require_encoded(parts)
         return url
     if parts.scheme != "sqlite":
         raise ValueError("the scheme is neither sqlite nor postgresql")
     # A ledger in memory would forget what was paid, and pay it again.
     if not text.startswith("sqlite:///") or parts.path in {"/", "/:memory:"}:
         raise ValueError("no file is named")
+    if parts.query:
+        raise ValueError("there is more than a path")
     return url
 
 
@@ -96,6 +100,12 @@ def _split(url: str) -> SplitResult:
 def _require_host(parts: SplitResult) -> None:
     if not parts.hostname:
         raise ValueError("no host is named")
+
+
+def _require_encoded(parts: SplitResult) -> None:
+    # What was to be the password would be read as a port, and its end be shown as a path.
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise ValueError("there is an @ behind the host: a / ? or # in the password, not encoded")
 
 
 def _is_loopback(parts: SplitResult) -> bool:

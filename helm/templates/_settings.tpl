@@ -10,6 +10,9 @@ as the worker reads it. */}}
 WORKER_SECRETS_DIR: {{ include "withdrawals-worker.secretsDir" . | quote }}
 {{- if eq .Values.ledger.type "sqlite" }}
 WORKER_LEDGER__URL: "sqlite:////var/lib/withdrawals/withdrawals.db"
+{{- else }}
+{{- /* So that a SQLite URL in the Secret, a ledger for each pod, ends in an error. */}}
+WORKER_LEDGER__SHARED: "true"
 {{- end }}
 {{- if .Values.secrets.upvestPrivateKey.key }}
 WORKER_UPVEST__PRIVATE_KEY_FILE: {{ printf "%s/upvest-private-key.pem" (include "withdrawals-worker.secretsDir" .) | quote }}

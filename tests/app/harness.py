@@ -31,20 +31,22 @@ if TYPE_CHECKING:
 #: No wait of a test is longer; what takes longer has failed.
 LIMIT_SECONDS: Final = 90.0
 _PAUSE: Final = 0.05
+_WORKER: Final = "worker"
 _ENDS: Final = frozenset({"completed", "cancelled", "failed", "rejected"})
 
 
 class WorkerProcess:
     """One `python -m worker run`, with settings of its own and its output in a file.
 
-    `program` is another module to run in place of `worker`; None is the worker as well, forked from
-    a process that has imported it already: the same but for the start of Python, and a second less.
+    `program` is another module to run in place of `worker`; None is the worker as well. Either is
+    forked from a process that has imported the worker already: the same but for the start of
+    Python, and a second less. Only `worker` itself is started from nothing.
 
     As a context it is killed in the end, if it still runs.
     """
 
     def __init__(
-        self, environment: Mapping[str, str], log: Path, *, program: str | None = "worker"
+        self, environment: Mapping[str, str], log: Path, *, program: str | None = _WORKER
     ) -> None:
         (self.port,) = free_ports(1)
         self._environment = {
@@ -82,12 +84,13 @@ class WorkerProcess:
 
     async def start(self) -> None:
         """Start the process; it may not be ready yet."""
-        if self._program is None:
-            self.process = await WarmProcess.started(self._environment, self._log)
+        if self._program != _WORKER:
+            program = self._program or _WORKER
+            self.process = await WarmProcess.started(self._environment, self._log, program=program)
             return
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", self._program, "run"),
+                *(sys.executable, "-m", _WORKER, "run"),
                 env=self._environment,
                 stdout=log,
                 stderr=log,

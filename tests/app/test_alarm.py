@@ -66,7 +66,7 @@ async def _shows(worker: WorkerProcess, line: str) -> bool:
 
 
 async def _has_given_up(worker: WorkerProcess, times: int) -> bool:
-    return worker.output.count("publisher disconnected") >= times
+    return worker.output.count("broker away") >= times
 
 
 async def _has_begun(desk: Desk) -> bool:

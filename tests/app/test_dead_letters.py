@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import signal
-import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +14,7 @@ import pytest
 
 from tests.app.ack_gate import ack_gate_to
 from tests.app.harness import LIMIT_SECONDS, settings, until
+from tests.app.warm import WarmCommand
 from tests.cli.graves import a_body, a_letter, bury, count, ids_of, rest
 from worker.demo.audit import Sent
 from worker.demo.evidence import content_of
@@ -53,14 +53,10 @@ class Operator:
         inherited = {n: v for n, v in os.environ.items() if not n.startswith("WORKER_")}
         self._environment = inherited | settings(amqp, ledger, "http://127.0.0.1:1/v1")
 
-    async def start(self, *arguments: str, stdin: int | None = None) -> asyncio.subprocess.Process:
+    async def start(self, *arguments: str, stdin: int | None = None) -> WarmCommand:
         """Start a command."""
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "worker", "dead-letters", *arguments),
-            env=self._environment,
-            stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        return await WarmCommand.begun(
+            "dead-letters", *arguments, environment=self._environment, stdin=stdin
         )
 
     async def __call__(self, *arguments: str) -> Ended:
@@ -69,14 +65,14 @@ class Operator:
             return await _ended(process)
 
 
-async def _ended(process: asyncio.subprocess.Process) -> Ended:
+async def _ended(process: WarmCommand) -> Ended:
     async with asyncio.timeout(LIMIT_SECONDS):
         stdout, stderr = await process.communicate()
     return Ended(process.returncode or 0, stdout.decode(), stderr.decode())
 
 
 @asynccontextmanager
-async def started(operator: Operator, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def started(operator: Operator, *arguments: str) -> AsyncIterator[WarmCommand]:
     """Start a command that is gone in the end, whatever happens."""
     process = await operator.start(*arguments)
     try:
@@ -269,7 +265,6 @@ async def test_a_killed_listing_leaves_every_letter(
     """
     await bury_requests(desk, rabbitmq_vhost, *(f"req-{number}" for number in range(300)))
     async with started(Operator(rabbitmq_vhost, sqlite_url), "list") as command:
-        assert command.stdout is not None
         # The heading, and the first letter.
         await command.stdout.readline()
         await command.stdout.readline()

@@ -81,6 +81,8 @@ async def test_no_broker_at_the_start_is_waited_for(
             await worker.ready()
 
     assert 0 == code, worker.output
+    # Two processes, and a line each, however often they tried; a line more when it was there.
+    assert (2, 1) == tuple(worker.output.count(f'"broker {said}"') for said in ("away", "reached"))
 
 
 async def test_a_stopped_ledger_stops_the_payouts_and_nothing_else(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
 from tests.app.harness import a_request, until
+from tests.app.warm import WarmCommand
 
 if TYPE_CHECKING:
     from tests.app.conftest import Start
@@ -81,12 +81,8 @@ async def _withdraw_elsewhere(server: BluumServer) -> None:
 
 async def _reconcile(worker: WorkerProcess) -> tuple[int | None, dict[str, Any]]:
     """Run `reconcile` with the worker's own settings; return its exit code and document."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "worker", "reconcile", "--since", "1h", "--json"),
-        env=worker.environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    process = await WarmCommand.begun(
+        "reconcile", "--since", "1h", "--json", environment=worker.environment
     )
     async with asyncio.timeout(90):
         output, _ = await process.communicate()

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from tests.app.harness import a_request, until
+from tests.app.warm import WarmCommand
 from worker.core.withdrawal import idempotency_key
 from worker.simulator.faults import Faults
 
@@ -131,13 +131,10 @@ async def _resolve(worker: WorkerProcess, *ruling: str) -> dict[str, Any]:
 
 async def _run(worker: WorkerProcess, *ruling: str) -> tuple[int, str]:
     """Run `resolve` with the worker's own settings; return its exit code and output."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "worker", "resolve", "req-1", *ruling),
+    process = await WarmCommand.begun(
+        *("resolve", "req-1", *ruling),
         *("--operator", "Ada", "--reason", "not on the statement", "--yes", "--json"),
-        env=worker.environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        environment=worker.environment,
     )
     async with asyncio.timeout(90):
         output, errors = await process.communicate()

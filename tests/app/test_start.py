@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from tests.app.conftest import Start
     from tests.app.harness import Desk
-    from tests.services.postgres_node import PostgresNode
     from worker.simulator.bluum_server import BluumServer
 
 
@@ -124,33 +123,8 @@ async def test_a_second_worker_on_one_file_is_refused(start: Start, tmp_path: Pa
 
     assert 1 == await second.ended()
     assert "another worker uses the ledger file" in second.output
+    assert "WORKER_LEDGER__URL" in second.output
     assert first.process.returncode is None
-
-
-async def test_a_shared_ledger_is_not_migrated_in_passing(
-    start: Start, postgres: PostgresNode
-) -> None:
-    """
-    PostgreSQL without the tables: exit code 1, and the command that makes them.
-    """
-    worker = await start(postgres.create_database())
-
-    assert 1 == await worker.ended()
-    assert "run `withdrawals-worker migrate`" in worker.output
-
-
-async def test_a_shared_ledger_that_is_away_is_named(start: Start) -> None:
-    """
-    No database where the settings say: exit code 1 and a sentence, without the password.
-    """
-    (free,) = free_ports(1)
-    worker = await start(f"postgresql://worker:db-secret-1@127.0.0.1:{free}/ledger")
-
-    assert 1 == await worker.ended()
-    assert "the ledger cannot be reached" in worker.output
-    assert "WORKER_LEDGER__URL" in worker.output
-    assert "db-secret-1" not in worker.output
-    assert "Traceback" not in worker.output
 
 
 async def test_a_taken_port_is_named(start: Start, tmp_path: Path) -> None:
@@ -166,6 +140,7 @@ async def test_a_taken_port_is_named(start: Start, tmp_path: Path) -> None:
         code = await worker.ended()
 
     assert 1 == code
+    assert "WORKER_HTTP__PORT: cannot listen" in worker.output
     assert "address already in use" in worker.output
     assert "Traceback" not in worker.output
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import aio_pika
 import pytest
 
+from tests.app.warm import warm_simulator
 from tests.cli.running import Commands
 from tests.ledger import second
-from worker.demo.rabbitmq_node import free_ports
 from worker.rabbitmq import topology
 
 if TYPE_CHECKING:
@@ -32,13 +30,8 @@ _REQUEST = {
 @pytest.fixture(scope="session")
 def simulator_url() -> Iterator[str]:
     """The base URL of a simulator in a process of its own."""
-    (port,) = free_ports(1)
-    command = [sys.executable, "-m", "worker", "simulate", "bluum", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield f"http://127.0.0.1:{port}/v1"
-        process.terminate()
+    with warm_simulator() as base_url:
+        yield base_url
 
 
 def test_submit_puts_a_valid_request_into_the_queue(declared: Commands) -> None:
@@ -201,6 +194,7 @@ def test_check_names_what_is_wrong_and_how_to_mend_it(
     assert 1 == result.exit_code
     assert [True, False, True, False] == [f["holds"] for f in findings.values()]
     assert "WORKER_RABBITMQ__URL" in findings["broker"]["mend"]
+    assert "127.0.0.1:1: nobody listens there (connection refused)" == findings["broker"]["detail"]
     assert "credentials refused" == findings["bluum"]["detail"]
     assert "WORKER_BLUUM__API_SECRET" in findings["bluum"]["mend"]
     assert "hidden-word" not in result.output
@@ -216,6 +210,31 @@ def test_check_tells_a_silent_provider_from_a_refusing_one(declared: Commands) -
     assert 1 == result.exit_code
     assert "no usable answer" == bluum["detail"]
     assert "WORKER_BLUUM__BASE_URL" in bluum["mend"]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "detail"),
+    [
+        ("sqlite:///{folder}/taken/ledger.db", "{folder}/taken is not a folder"),
+        ("sqlite:///{folder}/taken", "{folder}/taken: it is no SQLite database (SQLITE_NOTADB)"),
+        ("postgresql://me:pw@127.0.0.1:1/x", "127.0.0.1:1/x: nobody listens there"),
+    ],
+    ids=["no folder", "no database", "no server"],
+)
+def test_check_names_a_ledger_that_cannot_be(
+    commands: Commands, tmp_path: Path, ledger: str, detail: str
+) -> None:
+    """
+    Before a worker ends with it, or waits for it.
+    """
+    (tmp_path / "taken").write_bytes(b"not what SQLite would have written" * 99)
+    result = commands("check", "--json", WORKER_LEDGER__URL=ledger.format(folder=tmp_path))
+    findings = {finding["name"]: finding for finding in json.loads(result.stdout)}
+
+    assert 1 == result.exit_code
+    assert not findings["ledger"]["holds"]
+    assert findings["ledger"]["detail"].startswith(detail.format(folder=tmp_path))
+    assert "WORKER_LEDGER__URL" in findings["ledger"]["mend"]
 
 
 def test_check_names_an_unsafe_queue(commands: Commands) -> None:

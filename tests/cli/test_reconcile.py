@@ -8,8 +8,6 @@ import asyncio
 import json
 import os
 import pty
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -18,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import pytest
 
+from tests.app.warm import run_warm, warm_simulator
 from tests.cli.running import Commands
 from tests.ledger import second
 from tests.ledger.builders import FINGERPRINT, an_order, moved, taken_in
 from worker.core.withdrawal import Status, idempotency_key, reference_token
-from worker.demo.rabbitmq_node import free_ports
 from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
@@ -115,13 +113,8 @@ class Case:
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[str]:
     """The base URL of a simulator in a process of its own, whose withdrawals stay pending."""
-    (port,) = free_ports(1)
-    command = [sys.executable, "-m", "worker", "simulate", "bluum", "--port", str(port)]
-    with subprocess.Popen([*command, "--pace", "600"], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield f"http://127.0.0.1:{port}/v1"
-        process.terminate()
+    with warm_simulator("--pace", "600") as base_url:
+        yield base_url
 
 
 @pytest.fixture
@@ -344,16 +337,13 @@ def _on_a_terminal(case: Case) -> str:
     ours, theirs = pty.openpty()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WORKER_")}
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "worker", "reconcile"],
-            env=environment | case.commands.environment | {"TERM": "xterm"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+        done = run_warm(
+            "reconcile",
+            environment=environment | case.commands.environment | {"TERM": "xterm"},
             stderr=theirs,
-            timeout=90,
-            check=True,
         )
-        assert b"comparing" not in done.stdout
+        assert 0 == done.returncode
+        assert "comparing" not in done.stdout
         return os.read(ours, 65_536).decode()
     finally:
         os.close(ours)

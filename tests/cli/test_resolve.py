@@ -10,8 +10,6 @@ import json
 import os
 import pty
 import re
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import pytest
 
+from tests.app.warm import run_warm, warm_simulator
 from tests.cli.running import Commands
 from tests.ledger.builders import FINGERPRINT, an_order
 from worker.core.answers import Attempt
@@ -32,7 +31,6 @@ from worker.core.withdrawal import (
     idempotency_key,
     reference_token,
 )
-from worker.demo.rabbitmq_node import free_ports
 from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
@@ -119,13 +117,8 @@ class Case:
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[str]:
     """The base URL of a simulator in a process of its own, whose withdrawals stay pending."""
-    (port,) = free_ports(1)
-    command = [sys.executable, "-m", "worker", "simulate", "bluum", "--port", str(port)]
-    with subprocess.Popen([*command, "--pace", "600"], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield f"http://127.0.0.1:{port}/v1"
-        process.terminate()
+    with warm_simulator("--pace", "600") as base_url:
+        yield base_url
 
 
 @pytest.fixture
@@ -412,14 +405,10 @@ def test_on_a_terminal_it_asks(case: Case, said: str, code: int, status: str) ->
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WORKER_")}
     try:
         os.write(ours, f"{said}\n".encode())
-        done = subprocess.run(
-            [sys.executable, "-m", "worker", "resolve", "req-1", "--not-created", *_WHY],
-            env=environment | case.commands.environment,
+        done = run_warm(
+            *("resolve", "req-1", "--not-created", *_WHY),
+            environment=environment | case.commands.environment,
             stdin=theirs,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
         )
     finally:
         os.close(ours)

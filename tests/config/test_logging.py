@@ -21,6 +21,14 @@ URL = f"amqp://me:{PASSWORD}@broker:5672/"
 type_of_log = Callable[[Literal["json", "console"]], io.StringIO]
 
 
+class Screen(io.StringIO):
+    """A text that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
 @pytest.fixture
 def configured() -> Iterator[type_of_log]:
     """Logging configured to a text, and put back as it was."""
@@ -139,6 +147,80 @@ def test_the_console_is_for_people(configured: type_of_log) -> None:
     assert 'WARNING asked again attempt=2 why="no answer"\n' == rest
 
 
+def test_people_read_what_happened_first_and_of_whom_last(configured: type_of_log) -> None:
+    """
+    Ids stand at the end, and long ones are cut: JSON has the whole of them.
+    """
+    stream = configured("console")
+
+    logging.getLogger("worker").info(
+        "withdrawal moved",
+        extra={
+            "message_id": "req-1",
+            "idempotency_key": "wd-60b93432-eb52-5677-a340-5332ba2cb46e",
+            "trace_id": "0af7651916cd43dd8448eb211c80319c",
+            "status": "pending",
+        },
+    )
+
+    _, _, rest = stream.getvalue().partition("withdrawal moved")
+    assert " status=pending message_id=req-1 idempotency_key=60b93432 trace_id=0af76519\n" == rest
+
+
+@pytest.mark.parametrize(
+    ("terminal", "no_color", "coloured"),
+    [(True, "", True), (True, "1", False), (False, "", False)],
+    ids=["terminal", "NO_COLOR", "file"],
+)
+def test_colours_are_for_terminals(
+    configured: type_of_log,
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+    no_color: str,
+    coloured: bool,
+) -> None:
+    """
+    A level is seen from afar, unless somebody wants none or a file is written.
+    """
+    configured("console")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    stream = Screen() if terminal else io.StringIO()
+    configure_logging("INFO", "console", stream=stream)
+
+    logging.getLogger("worker").error("provider is out")
+
+    assert coloured is ("\x1b[31mERROR   provider is out\x1b[0m" in stream.getvalue())
+    assert coloured is ("\x1b" in stream.getvalue())
+
+
+def test_no_text_from_outside_steers_the_terminal(configured: type_of_log) -> None:
+    """
+    An escape sequence is shown, not obeyed.
+    """
+    stream = configured("console")
+
+    logging.getLogger("worker").info("refused", extra={"why": "\x1b[2J"})
+
+    assert 'why="\\u001b[2J"\n' == stream.getvalue()[-len('why="\\u001b[2J"\n') :]
+
+
+def test_every_line_carries_the_ids_of_the_work_around_it(configured: type_of_log) -> None:
+    """
+    A library's too; a record's own field goes before one of the same name.
+    """
+    configured("json")
+    stream = io.StringIO()
+    configure_logging(
+        "INFO", "json", stream=stream, context=lambda: {"message_id": "a", "trace_id": "t"}
+    )
+
+    logging.getLogger("aiormq").warning("lost")
+    logging.getLogger("worker").info("published", extra={"message_id": "b"})
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [("a", "t"), ("b", "t")] == [(line["message_id"], line["trace_id"]) for line in lines]
+
+
 def test_libraries_speak_only_when_something_is_wrong(configured: type_of_log) -> None:
     """
     Otherwise httpx would name every address it calls, SQLAlchemy every statement.
@@ -193,3 +275,19 @@ def _json_of(configured: type_of_log, **attributes: object) -> dict[str, Any]:
     logging.getLogger().handle(record)
     fields: dict[str, Any] = json.loads(stream.getvalue())
     return fields
+
+
+def test_what_the_library_says_at_every_try_is_left_to_our_own_record(
+    configured: type_of_log,
+) -> None:
+    """
+    One line for a broker that is away, not one for each try; what else the library says is heard.
+    """
+    stream = configured("json")
+
+    library = logging.getLogger("aiormq.connection")
+    library.error("error when creating transport: %r", ConnectionRefusedError())
+    library.error("Unexpected connection close from remote")
+
+    (line,) = stream.getvalue().splitlines()
+    assert "Unexpected connection close from remote" == json.loads(line)["message"]

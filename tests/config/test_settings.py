@@ -11,6 +11,7 @@ from config.variables import variables
 NO_DOTENV = Path("/nonexistent/.env")
 PASSWORD = "hunter2-hunter2"
 BASE_URL = "https://host/path without user, query or fragment (http only for loopback)"
+BEHIND = "there is an @ behind the host: a / ? or # in the password, not encoded"
 FOLDER = "a folder with one file for each variable"
 CREDENTIALS = {"WORKER_BLUUM__API_KEY": "key", "WORKER_BLUUM__API_SECRET": PASSWORD}
 
@@ -161,6 +162,11 @@ def test_each_problem_is_one_line_with_found_and_expected(
         ),
         ("LEDGER__URL", f"postgresql://me:{PASSWORD}@db", "no database is named"),
         ("LEDGER__URL", f"postgresql:{PASSWORD}", "no database is named"),
+        ("LEDGER__URL", f"postgresql://me:12/{PASSWORD}@db/ledger", BEHIND),
+        ("RABBITMQ__URL", f"amqp://me:12/{PASSWORD}@broker/", BEHIND),
+        ("RABBITMQ__URL", f"amqp://me:12?{PASSWORD}@broker/", BEHIND),
+        ("RABBITMQ__URL", f"amqp://me:12#{PASSWORD}@broker/", BEHIND),
+        ("LEDGER__URL", "sqlite:////x.db?mode=memory", "there is more than a path"),
         ("LEDGER__URL", "sqlite://", "no file is named"),
         ("LEDGER__URL", "sqlite:///:memory:", "no file is named"),
     ],
@@ -190,6 +196,18 @@ def test_what_a_webhook_needs_beside_its_settings_is_named() -> None:
         f"{prefix}SECRET: {together} {prefix}PREVIOUS_SECRET",
         f"{prefix}TIMESTAMP_HEADER: {together} {prefix}SIGNED_CONTENT, which is timestamp.body",
     ) == problems
+
+
+def test_a_shared_ledger_is_no_file() -> None:
+    """
+    Workers with a file each would not know what the others have paid.
+    """
+    shared = {**CREDENTIALS, "WORKER_LEDGER__SHARED": "true"}
+    url = "postgresql://me:pw@db/ledger"
+
+    expected = "postgresql://user:password@host/database together with WORKER_LEDGER__SHARED"
+    assert (f"WORKER_LEDGER__URL: found a SQLite file, expected {expected}",) == _problems(**shared)
+    assert _load(**shared, WORKER_LEDGER__URL=url).ledger.shared
 
 
 def test_sources_that_are_none_are_named() -> None:

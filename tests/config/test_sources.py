@@ -148,6 +148,25 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert line.startswith("WORKER_SECRETS_DIR: no such file or directory, expected a folder")
 
 
+@pytest.mark.parametrize("content", [None, "", "\n"], ids=["no file", "empty", "a line end"])
+def test_a_mount_without_credentials_is_named(
+    tmp_path: Path, secrets: Path, content: str | None
+) -> None:
+    """
+    Keys of other names, or none: the one line says in which folder they were looked for.
+    """
+    (secrets / "api-key").write_text("key")
+    if content is not None:
+        (secrets / "WORKER_BLUUM__API_KEY").write_text(content)
+
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings(environ={"WORKER_SECRETS_DIR": str(secrets)}, dotenv=tmp_path / ".env")
+
+    (line,) = refused.value.problems
+    assert line.startswith("WORKER_BLUUM__API_KEY: no provider is enabled, expected ")
+    assert line.endswith(f"; in {secrets} is no file of such a name, or nothing is in it")
+
+
 def test_dotenv_is_taken_as_it_is_written(tmp_path: Path) -> None:
     """
     A dollar sign in a password is no variable, and other programs' variables are passed over.

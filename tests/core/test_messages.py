@@ -153,7 +153,18 @@ def test_a_cloud_event_may_carry_the_trace(envelope: Envelope) -> None:
     assert TRACEPARENT == understood(envelope).context.traceparent
 
 
-@pytest.mark.parametrize("broken", ["", "junk", TRACEPARENT.upper(), TRACEPARENT + "-00"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "",
+        "junk",
+        TRACEPARENT.upper(),
+        TRACEPARENT + "-00",
+        "ff" + TRACEPARENT[2:],
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+    ],
+)
 def test_a_broken_trace_stops_no_payout(broken: str) -> None:
     """
     A trace that cannot be read is left out.

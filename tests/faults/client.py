@@ -16,6 +16,7 @@ from aiormq.exceptions import DeliveryError, PublishError
 from pamqp.commands import Basic
 from yarl import URL
 
+from tests.faults.logs import trace_of
 from worker.demo.audit import ENDS, Buried, Heard, Sent
 from worker.demo.evidence import content_of, read_dead_letter, read_event
 from worker.rabbitmq import failures, topology
@@ -86,6 +87,7 @@ class Client:
             content_type=content_type,
             content_encoding=content_encoding,
             delivery_mode=2,
+            headers=_trace(message_id),
         )
         # Before the first try: one that nobody confirmed may have arrived.
         self.sent.append(Sent(message_id, content_of(body)))
@@ -95,7 +97,9 @@ class Client:
 
     async def cancel(self, message_id: str, body: bytes) -> None:
         """Publish one message to the queue of cancellations in the same way."""
-        properties = _Properties(message_id=message_id, reply_to=_ANSWERS, delivery_mode=2)
+        properties = _Properties(
+            message_id=message_id, reply_to=_ANSWERS, delivery_mode=2, headers=_trace(message_id)
+        )
         self.cancels.append(Sent(message_id, content_of(body)))
         await self._have_published(topology.CANCEL_KEY, body, properties)
 
@@ -242,6 +246,13 @@ class _Properties(Basic.Properties):
     def marshal(self) -> bytes:
         self.message_id = self._own_id
         return bytes(super().marshal())
+
+
+def _trace(message_id: str | None) -> dict[str, str] | None:
+    """Return the headers of a message, of which each repeat has the same."""
+    if message_id is None:
+        return None
+    return {"traceparent": f"00-{trace_of(message_id)}-{trace_of('span')[:16]}-01"}
 
 
 async def _letters(channel: aio_pika.abc.AbstractChannel) -> list[Buried]:

@@ -10,6 +10,7 @@ from datetime import UTC, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+from tests.faults.logs import PRIVATE
 from tests.faults.tongues import PAID, REJECTED
 
 if TYPE_CHECKING:
@@ -266,9 +267,16 @@ WITHOUT_ID: Final = {
 
 
 def _document(tongue: Tongue, random: Random) -> Document:
-    """Draw a good request; its provider may be left out, since it is the worker's default."""
+    """Draw a good request; its provider may be left out, since it is the worker's default.
+
+    It holds what must be in no log.
+    """
     named: Document = {"provider": tongue.provider} if random.random() < 0.5 else {}
-    return named | tongue.document(random)
+    private: Document = {"metadata": {"note": PRIVATE}}
+    if tongue.has_references:
+        # Where a lost withdrawal is told by its text, one alike for all changes nothing.
+        private[tongue.text] = PRIVATE
+    return named | private | tongue.document(random)
 
 
 def _good(tongue: Tongue) -> Document:

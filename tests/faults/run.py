@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.faults.ground import Ground
 from tests.faults.judge import Evidence, Verdict, judge, untold
+from tests.faults.logs import log_breaches
 from tests.faults.messages import a_request
 from tests.faults.nemesis import Nemesis
 from tests.faults.plan import Fault, Ledger, Plan
@@ -150,6 +151,7 @@ class _Run:
         await nemesis.publish(last)
         await self._everything_ended("the replay")
         await self._work_off()
+        self._others += self._log_breaches()
         record = world.plan.tongue.read(world.stand.record())
         return Evidence(
             seen=Seen(
@@ -169,6 +171,14 @@ class _Run:
             tongue=world.plan.tongue,
             others=tuple(self._others),
         )
+
+    def _log_breaches(self) -> list[str]:
+        """Return what is wrong with the workers' logs, which are complete by now."""
+        world = self._world
+        logs = {
+            f"worker {number}": place.worker.output for number, place in enumerate(world.places)
+        }
+        return log_breaches(logs, secrets=world.stand.secrets, heard=self._client.heard)
 
     async def _everything_ended(self, after: str) -> None:
         """Wait until every request has an end and no message waits; note it when one does not."""

@@ -4,11 +4,13 @@ One function for each provider. What is said to it stands in `tongues`, when it 
 
 from __future__ import annotations
 
+import base64
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.faults.ground import LOOPBACK
@@ -25,7 +27,6 @@ from worker.simulator.upvest_webhooks import UpvestWebhookTerms
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     from tests.faults.messages import Cash
     from tests.faults.plan import Plan
@@ -47,6 +48,8 @@ _WEBHOOK_TIMEOUT: Final = timedelta(seconds=3)
 _SECRET: Final = "whsec-of-the-faults"
 #: More than a run can use: the simulator's own limit is what a temper is about.
 _RATE_LIMIT: Final = "2000"
+#: How settings end whose value is a secret.
+_SECRET_SETTINGS: Final = ("__API_KEY", "__API_SECRET", "__CLIENT_SECRET", "__SECRET")
 #: Every simulator's word for the call that creates a withdrawal.
 _CREATE: Final = "create_withdrawal"
 
@@ -78,6 +81,16 @@ class Stand:
     def creates(self) -> int:
         """How many calls it has seen that create a withdrawal."""
         return self.server.simulation.traffic.requests[_CREATE]
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """All that opens anything, in every form in which it is sent or kept."""
+        settings = self.settings(0)
+        values = [value for name, value in settings.items() if name.endswith(_SECRET_SETTINGS)]
+        pairs = [f"{one}:{other}" for one in values for other in values]
+        keys = [value for name, value in settings.items() if name.endswith("PRIVATE_KEY_FILE")]
+        lines = [line for key in keys for line in Path(key).read_text().splitlines()[1:-1]]
+        return (*values, *(base64.b64encode(pair.encode()).decode() for pair in pairs), *lines)
 
     def record(self) -> Mapping[str, Any]:
         """Return what happened so far."""

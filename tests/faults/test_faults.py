@@ -20,6 +20,9 @@ SEEDS = {"bluum": 33, "bluum_accounts": 53, "upvest": 3}
 async def test_every_promise_holds(found_rabbitmq: Found, postgres: PostgresNode) -> None:
     """
     A seed of each provider: nothing is paid twice, nothing lost, nothing told out of order.
+
+    Every line of the workers' logs is one JSON object without anything private, and every end that
+    was announced stands in them by the ids of its request and its trace.
     """
     assert found_rabbitmq.server.exists()
     assert postgres.url

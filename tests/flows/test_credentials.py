@@ -8,6 +8,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.providers import virtual_time
 from worker.flows.credentials import Credentials
 from worker.flows.gate import Gate
@@ -24,14 +26,15 @@ class Bank:
     def __init__(self, *, refuses: bool = False) -> None:
         self.refuses = refuses
         self.hangs = False
+        self.is_away = False
         self.tried_at: list[float] = []
 
-    async def try_credentials(self) -> bool:
+    async def try_credentials(self) -> bool | None:
         """Tell it, or say nothing at all."""
         self.tried_at.append(virtual_time.now())
         if self.hangs:
             await asyncio.Event().wait()
-        return not self.refuses
+        return None if self.is_away else not self.refuses
 
 
 class Watch:
@@ -198,3 +201,21 @@ def test_it_gives_signs_of_life_whatever_the_provider_does() -> None:
 
     assert max(pauses) <= 30
     assert watch.beats[-1] > 150
+
+
+@pytest.mark.parametrize("silence", ["hangs", "is_away"])
+def test_a_bank_that_says_nothing_is_named_and_no_reason_to_wait(
+    silence: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The gate is open and the report holds; the log names the bank once.
+    """
+    bank = Bank()
+    setattr(bank, silence, True)
+    watch = Watch(bank=bank, other=Bank())
+    _story(watch, _passing(30))
+
+    assert watch.credentials.accepted
+    assert watch.gate.is_open
+    assert (True, "not refused; no usable answer when asked: bank") == watch.reports[-1]
+    assert ["bank"] == [vars(record)["provider"] for record in caplog.records]

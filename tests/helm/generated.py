@@ -69,6 +69,8 @@ _END: Final = "# settings: end\n"
 _WIDTH: Final = 100
 #: Where the chart knows what the worker has to find out: nobody reads its log on a terminal there.
 _DEFAULTS: Final[dict[str, object]] = {"logFormat": "json"}
+#: What the chart says itself: the value `ledger.type` decides.
+_ITS_OWN: Final = {"ledger"}
 
 
 def with_settings(values: str) -> str:
@@ -97,9 +99,11 @@ def _comment(text: str, indent: str) -> list[str]:
 
 
 def _visible(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
-    """What is no secret, by its name in the chart; a group of nothing but secrets is left out."""
+    """What is no secret and not the chart's own, by its name in the chart."""
     for name, field in model.model_fields.items():
         group = _group(field)
+        if name in _ITS_OWN:
+            continue
         if any(_visible(group)) if group else not is_secret(field):
             yield re.sub(r"_(\w)", lambda found: found[1].upper(), name), field
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Containers that load the settings; what a set of values adds does not.
 _OURS: Final = {"worker", "migrate", "check"}
 _KEY_FILE: Final = "WORKER_UPVEST__PRIVATE_KEY_FILE"
+#: Follows from `ledger.type`.
+_SHARED: Final = "WORKER_LEDGER__SHARED"
 #: Another text than the default, for those settings that take a text.
 _TEXTS: Final = {
     "BASE_URL": "https://sandbox.example.com/v1",
@@ -98,6 +100,7 @@ def test_ports_and_ledger_are_those_of_the_pod(name: str, chart: Chart, tmp_path
         assert workload["spec"]["replicas"] <= 1
     else:
         assert SECRETS["ledger-app"]["uri"] == ledger
+        assert settings.ledger.shared
     assert settings.shutdown_timeout < grace
 
 
@@ -111,7 +114,8 @@ def test_every_setting_can_be_reached(chart: Chart, tmp_path: Path) -> None:
     # Where the container finds a key of its Secret.
     others[_KEY_FILE] = "/run/secrets/withdrawals-worker/key.pem"
     everything = _every_secret()
-    done = chart.render({"existingSecret": "everything", "settings": _tree(others)})
+    told = {name: value for name, value in others.items() if name != _SHARED}
+    done = chart.render({"existingSecret": "everything", "settings": _tree(told)})
     manifests = parse(done.stdout)
     _, pod = worker(manifests)
     (container,) = pod.spec["containers"]

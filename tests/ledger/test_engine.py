@@ -11,11 +11,13 @@ from tests.ledger.builders import FINGERPRINT, an_order, moved, take, taken_in
 from worker.core.withdrawal import Status
 from worker.demo.rabbitmq_node import free_ports
 from worker.flows.ports import LedgerUnavailable, StepRefused
-from worker.ledger.engine import LedgerAddressInvalid, address, is_sqlite
+from worker.ledger.engine import LedgerAddressInvalid, address, is_sqlite, place, why_unfit
 from worker.ledger.migrate import migrate, require_schema
 from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from worker.ledger.store import Ledger
 
 _PASSWORD: Final = "hunter2"
@@ -37,6 +39,41 @@ def test_a_ledger_is_a_file_or_a_server(url: str, database: str, *, embedded: bo
     """
     assert database == address(url).database
     assert embedded == is_sqlite(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("sqlite:////data/withdrawals.db", "/data/withdrawals.db"),
+        (f"postgresql://worker:{_PASSWORD}@db.internal:5433/payouts", "db.internal:5433/payouts"),
+        (f"postgresql://worker:{_PASSWORD}@db/payouts?password={_PASSWORD}", "db:5432/payouts"),
+    ],
+)
+def test_a_place_is_told_without_the_password(url: str, told: str) -> None:
+    """
+    Enough to recognise it by: a file, or host, port and database.
+    """
+    assert told == place(url)
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("ledger.db", None),
+        ("to/be/made/ledger.db", None),
+        ("a-file/ledger.db", "{0}/a-file is not a folder"),
+    ],
+)
+def test_a_file_that_could_not_be_made_is_told_beforehand(
+    tmp_path: Path, path: str, why: str | None
+) -> None:
+    """
+    Nothing is made by looking.
+    """
+    (tmp_path / "a-file").write_text("")
+
+    assert (why and why.format(tmp_path)) == why_unfit(f"sqlite:///{tmp_path / path}")
+    assert [tmp_path / "a-file"] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

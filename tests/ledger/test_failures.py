@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import exc
 
 from worker.flows.ports import LedgerUnavailable, StepRefused
-from worker.ledger.failures import meaning
+from worker.ledger.failures import in_words, meaning
 
 
 class PostgresError(Exception):
@@ -55,6 +55,22 @@ def test_each_error_has_a_meaning(error: Exception, expected: Exception) -> None
     told = meaning(error)
 
     assert (type(expected), str(expected)) == (type(told), str(told))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("gaierror", "its name is not known (gaierror)"),
+        ("SQLITE_FULL", "the disk is full (SQLITE_FULL)"),
+        ("SQLITE_IOERR_WRITE", "the disk does not do as it is told (SQLITE_IOERR_WRITE)"),
+        ("NeverHeardOfError", "NeverHeardOfError"),
+    ],
+)
+def test_an_operator_is_told_in_words(kind: str, words: str) -> None:
+    """
+    The kind stands behind them, to be searched for; a detailed kind has its group's words.
+    """
+    assert words == in_words(LedgerUnavailable(kind))
 
 
 @pytest.mark.parametrize("bug", [TypeError(), KeyError(), ValueError(), AssertionError()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import closing, contextmanager
@@ -13,7 +14,7 @@ import pytest
 
 from tests.ledger import second
 from tests.ledger.builders import take
-from worker.ledger.engine import LedgerLocked, sole_worker
+from worker.ledger.engine import LedgerFileUnfit, LedgerLocked, sole_worker
 from worker.ledger.migrate import require_schema
 from worker.ledger.store import open_ledger
 
@@ -45,15 +46,16 @@ asyncio.run(main())
 
 def test_a_second_worker_is_refused(tmp_path: Path) -> None:
     """
-    It is told what is the matter and what to do, and the first goes on.
+    It is told what is the matter, who the other is and what to do, and the first goes on.
     """
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     with _process(url) as first:
         assert "held" == _line(first)
         with _process(url) as other:
             assert (
-                f"another worker uses the ledger file {tmp_path / 'ledger.db'}: a SQLite ledger "
-                "serves one worker; use PostgreSQL for several replicas"
+                f"another worker uses the ledger file {tmp_path / 'ledger.db'} "
+                f"({socket.gethostname()}, process {first.pid}): a SQLite ledger serves one "
+                "worker; use PostgreSQL for several replicas"
             ) == _line(other)
         assert first.poll() is None
 
@@ -95,6 +97,21 @@ def test_a_link_to_the_file_leads_to_the_same_lock(tmp_path: Path) -> None:
         sole_worker(f"sqlite:///{tmp_path / 'link.db'}"),
     ):
         pass
+
+
+def test_where_no_file_can_be_is_named(tmp_path: Path) -> None:
+    """
+    A file in place of a folder on the way there: no lock, and a sentence that names both.
+    """
+    (tmp_path / "taken").write_text("")
+    ledger = tmp_path / "taken" / "ledger.db"
+
+    with pytest.raises(LedgerFileUnfit) as caught, sole_worker(f"sqlite:///{ledger}"):
+        pass
+
+    told = f"the ledger file {ledger} cannot be made: "
+    assert str(caught.value).startswith(told)
+    assert str(tmp_path / "taken") in str(caught.value).removeprefix(told)
 
 
 def test_a_shared_ledger_serves_many(postgres_url: str) -> None:

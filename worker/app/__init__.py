@@ -1,8 +1,9 @@
 """Wires the house, runs it, and drains it; the only room that knows all the others.
 
-`parts` makes single parts from settings, `house` puts them together, `live` runs the whole."""
+`parts` makes single parts from settings, `house` puts them together, `opening` waits for the
+ledger, `live` runs the whole."""
 
-from worker.app.live import run, until_stopped
+from worker.app.live import PortUnfit, run, until_stopped
 from worker.app.parts import (
     SHAPES,
     broker_of,
@@ -11,9 +12,12 @@ from worker.app.parts import (
     patience_of,
     reconciliation_of,
 )
+from worker.app.traces import TracingMissing
 
 __all__ = [
     "SHAPES",
+    "PortUnfit",
+    "TracingMissing",
     "broker_of",
     "open_providers",
     "open_subscriptions",

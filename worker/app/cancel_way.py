@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from worker.core.messages import DeadReason, Envelope
     from worker.flows.gate import Gate
+    from worker.flows.journey import Journeys
     from worker.flows.ports import Announcer
     from worker.flows.suspicion import Suspicion
     from worker.http.health import Health
@@ -72,6 +73,7 @@ def cancel_way(
     suspicion: Suspicion,
     consuming: Consuming,
     providers: Collection[str],
+    journeys: Journeys,
 ) -> CancelWay:
     """Put the way of the cancellations together; `suspicion` is that of the requests too."""
     cancellation = Cancellation(
@@ -87,7 +89,7 @@ def cancel_way(
     )
     unanswered = Unanswered(
         ledger=ledger,
-        outbox=Outbox(publisher),
+        outbox=Outbox(publisher, journeys=journeys),
         requests_waiting=lambda: messages_waiting(broker, REQUESTS),
         now=ledger.now,
         counted=metrics.cancellation,
@@ -106,6 +108,7 @@ def cancel_way(
         note_burial=_not_counted,
         buried=metrics.buried,
         purpose="cancellations",
+        journeys=journeys,
     )
     return CancelWay(gate, consumer, unanswered)
 

@@ -21,6 +21,7 @@ from worker.flows.follow import Follow
 from worker.flows.gate import Gate
 from worker.flows.in_hand import InHand
 from worker.flows.intake import Intake
+from worker.flows.journey import UNTRACED
 from worker.flows.look import Looking
 from worker.flows.outage import Outage, State
 from worker.flows.ports import Lane
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from worker.app.cancel_way import CancelWay
     from worker.flows.hearing import Hearing
+    from worker.flows.journey import Journeys
     from worker.http.health import Health
     from worker.ledger.store import Ledger
     from worker.metrics import Metrics
@@ -96,6 +98,8 @@ def build(
     health: Health,
     ledger: Ledger,
     providers: dict[str, Provider],
+    *,
+    journeys: Journeys = UNTRACED,
 ) -> House:
     """Put a worker together from its settings, its open ledger and its open providers."""
     gate, cancel_gate, in_hand = Gate(told=metrics.paused_by), Gate(), InHand()
@@ -110,7 +114,7 @@ def build(
     )
     announce = Announce(
         ledger,
-        Outbox(publisher),
+        Outbox(publisher, journeys=journeys),
         now=now,
         counted=metrics.published,
         beat=health.pulse("announce"),
@@ -147,7 +151,7 @@ def build(
     }
     resolution, cancelling = Resolution(**asking), Cancelling(**asking)
     courses = Courses(ledger, beat=health.pulse("courses"))
-    looking = Looking(**asking, outlook=courses.outlook)
+    looking = Looking(**asking, outlook=courses.outlook, journeys=journeys)
     selling = Selling(**asking, may_call=lambda provider: not outages[provider].is_out)
 
     def following(lane: Lane) -> Follow:
@@ -171,6 +175,7 @@ def build(
             out=lambda: _in_state(outages, State.OUT),
             trial=lambda: _in_state(outages, State.TRIAL),
             lanes=frozenset({lane}),
+            journeys=journeys,
         )
 
     follows = {lane: following(lane) for lane in Lane}
@@ -202,6 +207,7 @@ def build(
             ledger=ledger,
         ),
         buried=metrics.buried,
+        journeys=journeys,
     )
     reconciler = None
     if settings.reconciliation.every:
@@ -228,7 +234,7 @@ def build(
         announce,
         credentials,
         outages,
-        hearings_of(settings, metrics, ledger, access=access, beat=health.pulse),
+        hearings_of(settings, metrics, ledger, access=access, beat=health.pulse, journeys=journeys),
         courses,
         reconciler,
         cancel_way(
@@ -243,6 +249,7 @@ def build(
             suspicion=suspicion,
             consuming=consuming,
             providers=providers,
+            journeys=journeys,
         ),
     )
 

@@ -8,24 +8,24 @@ import asyncio
 import logging
 import os
 import signal
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from worker.app.house import build
+from worker.app.opening import LedgerNews, make_ready
 from worker.app.parts import open_providers
+from worker.app.traces import open_journeys
 from worker.flows.ports import LedgerUnavailable, StepRefused
 from worker.http.health import Health
 from worker.http.probes import serve_probes
 from worker.http.webhooks import open_webhooks
-from worker.ledger.engine import is_sqlite, sole_worker
-from worker.ledger.migrate import migrate, require_schema
 from worker.ledger.store import HEARTBEAT, open_ledger
 from worker.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping
+    from collections.abc import Coroutine, Iterable, Iterator, Mapping
 
     from config.settings import Settings
     from worker.app.house import House
@@ -38,27 +38,40 @@ _LAG_CHECK_SECONDS: Final = 1.0
 _FLUSH_SHARE: Final = 0.2
 
 
+class PortUnfit(Exception):  # noqa: N818 - named by what is wrong
+    """A port cannot be listened on: somebody else has it, or it may not be taken."""
+
+
 async def run(settings: Settings) -> int:
     """Run the worker until SIGTERM or SIGINT; return the exit code.
 
-    0 after an orderly stop, 1 when a part failed. Raises LedgerLocked, SchemaOutdated,
-    LedgerUnavailable or OSError (port taken) when it cannot start.
+    0 after an orderly stop, 1 when a part failed. Raises LedgerLocked, LedgerFileUnfit,
+    LedgerUnavailable (of a file; a server is waited for), TracingMissing or PortUnfit when it
+    cannot start.
     """
     url = settings.ledger.url.get_secret_value()
-    metrics = Metrics(version=version("withdrawals-worker"))
+    release = version("withdrawals-worker")
+    metrics = Metrics(version=release)
     health = Health()
     async with AsyncExitStack() as stack:
         stop = _stop_on_signals()
-        port = await stack.enter_async_context(
-            serve_probes(health, metrics.registry, host=settings.http.host, port=settings.http.port)
-        )
+        # Opened first, so that the last spans of all the others are sent.
+        journeys = await open_journeys(stack, enabled=settings.tracing.enabled, version=release)
+        with _naming_the_port("HTTP"):
+            port = await stack.enter_async_context(
+                serve_probes(
+                    health, metrics.registry, host=settings.http.host, port=settings.http.port
+                )
+            )
         _log.info("serving probes", extra={"port": port})
-        stack.enter_context(sole_worker(url))
-        await _prepare_schema(url)
-        ledger = await stack.enter_async_context(open_ledger(url, observe_commit=metrics.committed))
-        if is_sqlite(url):
-            await ledger.forget_replicas()
-        await ledger.heartbeat()
+        held = stack.enter_context(ExitStack())
+        ledger = await stack.enter_async_context(
+            open_ledger(url, observe_commit=metrics.committed, journeys=journeys)
+        )
+        news = LedgerNews(url, health.reporter("ledger"))
+        if not await make_ready(url, ledger, held, news=news, stop=stop):
+            _log.info("stopped", extra={"before": "the ledger was there"})
+            return 0
         providers = await open_providers(
             settings,
             metrics,
@@ -66,9 +79,10 @@ async def run(settings: Settings) -> int:
             now=ledger.now,
             tenure=lambda: ledger.tenure,
             ledger=ledger,
+            journeys=journeys,
         )
-        house = build(settings, metrics, health, ledger, providers)
-        return await _live(house, stop, await _listen(house, stack))
+        house = build(settings, metrics, health, ledger, providers, journeys=journeys)
+        return await _live(house, stop, await _listen(house, stack), news)
 
 
 async def _listen(house: House, stack: AsyncExitStack) -> dict[str, Coroutine[None, None, None]]:
@@ -77,15 +91,16 @@ async def _listen(house: House, stack: AsyncExitStack) -> dict[str, Coroutine[No
     if not hearings:
         return {}
     listening = house.settings.webhooks
-    webhooks = await stack.enter_async_context(
-        open_webhooks(
-            hearings,
-            host=listening.host,
-            port=listening.port,
-            proxies=listening.proxies,
-            counted=house.metrics.webhook,
+    with _naming_the_port("WEBHOOKS"):
+        webhooks = await stack.enter_async_context(
+            open_webhooks(
+                hearings,
+                host=listening.host,
+                port=listening.port,
+                proxies=listening.proxies,
+                counted=house.metrics.webhook,
+            )
         )
-    )
     _log.info("serving webhooks", extra={"port": webhooks.port, "paths": sorted(hearings)})
     for hearing in hearings.values():
         if hearing.allows_unsigned:
@@ -99,8 +114,21 @@ async def _listen(house: House, stack: AsyncExitStack) -> dict[str, Coroutine[No
     }
 
 
+@contextmanager
+def _naming_the_port(group: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PortUnfit(
+            f"WORKER_{group}__PORT: cannot listen ({error.strerror or error})"
+        ) from None
+
+
 async def _live(
-    house: House, stop: asyncio.Event, listening: Mapping[str, Coroutine[None, None, None]]
+    house: House,
+    stop: asyncio.Event,
+    listening: Mapping[str, Coroutine[None, None, None]],
+    news: LedgerNews,
 ) -> int:
     """Run every part until a stop is asked for or one of them fails; then drain."""
     # Closed until the credentials were tried: no message is taken that could not be carried out.
@@ -115,7 +143,7 @@ async def _live(
         **{f"follow {lane.name.lower()}": one.run() for lane, one in house.follows.items()},
         "credentials": house.credentials.run(),
         **{f"outage {name}": outage.run() for name, outage in house.outages.items()},
-        "ledger": _watch_ledger(house),
+        "ledger": _watch_ledger(house, news),
         "stock": _show_stock(house),
         "lag": _watch_lag(house),
         "start": _start(house),
@@ -205,19 +233,19 @@ async def _start(house: House) -> None:
         await gate.open("start")
 
 
-async def _watch_ledger(house: House) -> None:
+async def _watch_ledger(house: House, news: LedgerNews) -> None:
     """Give signs of life; while the ledger is away, take nothing in."""
-    report, beat = house.health.reporter("ledger"), house.health.pulse("ledger")
+    beat = house.health.pulse("ledger")
     while True:
         beat()
         try:
             await house.ledger.heartbeat()
         except (LedgerUnavailable, StepRefused) as error:
-            report(False, f"unavailable: {error}")
+            news.away(error)
             for gate in house.gates:
                 await gate.close("ledger", "the ledger is unavailable")
         else:
-            report(True, "answering")
+            news.there()
             for gate in house.gates:
                 await gate.open("ledger")
         await asyncio.sleep(HEARTBEAT.total_seconds())
@@ -244,15 +272,6 @@ async def _watch_lag(house: House) -> None:
         lag = max(0.0, monotonic() - expected)
         house.metrics.lagged(lag)
         house.health.lagged(lag)
-
-
-async def _prepare_schema(url: str) -> None:
-    # An embedded ledger is this worker's alone, so it is brought up to date right here. A shared
-    # one is migrated on purpose, by `withdrawals-worker migrate`.
-    if is_sqlite(url):
-        await migrate(url)
-    else:
-        await require_schema(url)
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -18,6 +18,7 @@ from worker.core.budget import gap_of
 from worker.core.schedule import Patience, Schedule
 from worker.core.signatures import Algorithm, Encoding, Scheme, SignedContent
 from worker.flows.hearing import Hearing
+from worker.flows.journey import UNTRACED
 from worker.flows.reconcile import Reconciliation
 from worker.providers import bluum_webhooks, upvest_webhooks
 from worker.providers.bluum import Bluum
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from config.settings import Upvest as UpvestGroup
     from worker.core.budget import Reserved, Wish
     from worker.core.requests import Request
+    from worker.flows.journey import Journeys
     from worker.ledger.store import Ledger
     from worker.metrics import Metrics
     from worker.providers.bluum_generation import Generation
@@ -72,6 +74,7 @@ async def open_providers(
     now: Callable[[], datetime],
     tenure: Callable[[], int | None],
     ledger: Ledger | None,
+    journeys: Journeys = UNTRACED,
 ) -> dict[str, Provider]:
     """Open every provider that has credentials; `stack` closes them.
 
@@ -81,7 +84,9 @@ async def open_providers(
     """
     providers: dict[str, Provider] = {}
     for generation, group in _bluums(settings):
-        if (line := _bluum_line(generation.provider, group, metrics, ledger)) is not None:
+        line = _bluum_line(generation.provider, group, metrics, ledger, journeys)
+        if line is not None:
+            metrics.serves(generation.provider, rate_limit=group.rate_limit)
             providers[generation.provider] = Bluum(
                 await stack.enter_async_context(line),
                 generation,
@@ -89,7 +94,8 @@ async def open_providers(
                 now=now,
                 tenure=tenure,
             )
-    if (access := _upvest_access(settings.upvest, metrics, ledger)) is not None:
+    if (access := _upvest_access(settings.upvest, metrics, ledger, journeys)) is not None:
+        metrics.serves(Upvest.name, rate_limit=settings.upvest.rate_limit)
         providers[Upvest.name] = Upvest(
             await stack.enter_async_context(access),
             reference_in_remittance=settings.upvest.reference_in_remittance,
@@ -111,7 +117,11 @@ def _bluums(settings: Settings) -> tuple[tuple[Generation, BluumGroup], ...]:
 
 
 def _bluum_line(
-    name: str, group: BluumGroup, metrics: Metrics, ledger: Ledger | None
+    name: str,
+    group: BluumGroup,
+    metrics: Metrics,
+    ledger: Ledger | None,
+    journeys: Journeys = UNTRACED,
 ) -> Line | None:
     """Return the line to one generation of Bluum's API; None without its credentials."""
     if group.api_key is None or group.api_secret is None:
@@ -128,11 +138,16 @@ def _bluum_line(
         ),
         timeout=group.timeout,
         observe=lambda *told: metrics.called(name, *told),
+        provider=name,
+        journeys=journeys,
     )
 
 
 def _upvest_access(
-    group: UpvestGroup, metrics: Metrics, ledger: Ledger | None
+    group: UpvestGroup,
+    metrics: Metrics,
+    ledger: Ledger | None,
+    journeys: Journeys = UNTRACED,
 ) -> UpvestAccess | None:
     """Return the access to Upvest; None without its credentials. Reads the key's file."""
     client_id, secret, key_id = group.client_id, group.client_secret, group.key_id
@@ -156,6 +171,8 @@ def _upvest_access(
         timeout=group.timeout,
         observe=lambda *told: metrics.called(Upvest.name, *told),
         request_id_header="upvest-request-id",
+        provider=Upvest.name,
+        journeys=journeys,
     )
     return UpvestAccess(
         line, client_id=client_id, client_secret=secret.get_secret_value(), now=_machine_time
@@ -210,6 +227,7 @@ def hearings_of(
     *,
     access: Access | None,
     beat: Callable[[str], Callable[[], None]],
+    journeys: Journeys = UNTRACED,
 ) -> dict[str, Hearing]:
     """Return who hears webhooks, by path (contract section 6): nobody where none can be verified.
 
@@ -231,6 +249,7 @@ def hearings_of(
                 now=ledger.now,
                 counted=metrics.webhook,
                 beat=beat(f"webhooks of {name}"),
+                journeys=journeys,
             )
     upvest = settings.upvest.webhook
     if access is not None and upvest.enabled:
@@ -245,6 +264,7 @@ def hearings_of(
             counted=metrics.webhook,
             sources=networks(upvest.sources),
             beat=beat("webhooks of upvest"),
+            journeys=journeys,
         )
     return hearings
 

@@ -18,13 +18,16 @@ from worker.app import broker_of, open_providers
 from worker.cli.books import check_books
 from worker.cli.settings import FAILED, settings_or_exit
 from worker.flows.ports import LedgerUnavailable
-from worker.ledger.engine import is_sqlite
+from worker.ledger.engine import is_sqlite, place, why_unfit
+from worker.ledger.failures import in_words
 from worker.ledger.migrate import SchemaOutdated, require_schema
 from worker.ledger.store import open_ledger
 from worker.metrics import Metrics
 from worker.rabbitmq import failures, topology
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from config.settings import Settings
     from worker.ledger.store import Ledger
 
@@ -85,18 +88,20 @@ async def _findings(settings: Settings) -> list[Finding]:
 
 
 async def _broker(settings: Settings) -> Finding:
+    broker = broker_of(settings)
     try:
-        async with broker_of(settings).connect("check") as connection:
+        async with broker.connect("check") as connection:
             await topology.ensure(connection, declare=False)
     except topology.TopologyUnsafe as unsafe:
         missing = all("missing" in problem for problem in unsafe.problems)
         if missing and settings.rabbitmq.declare:
             return Finding("broker", holds=True, detail="reached; `run` will declare the topology")
-        mend = "declare what is missing, or delete what has other arguments and let `run` declare"
+        mend = _mend_unsafe(unsafe.problems)
         return Finding("broker", holds=False, detail=str(unsafe), mend=mend)
     except failures.AWAY as error:
         mend = "is WORKER_RABBITMQ__URL right, user and vhost included, and the broker up?"
-        return Finding("broker", holds=False, detail=f"{type(error).__name__}", mend=mend)
+        detail = f"{broker.place}: {failures.in_words(error)}"
+        return Finding("broker", holds=False, detail=detail, mend=mend)
     return Finding("broker", holds=True, detail="reached; no path on which a message could be lost")
 
 
@@ -105,13 +110,19 @@ async def _ledger(settings: Settings) -> Finding:
     try:
         await require_schema(url)
     except SchemaOutdated as outdated:
-        if is_sqlite(url):
-            return Finding("ledger", holds=True, detail="`run` will make or update the file")
-        return Finding("ledger", holds=False, detail=str(outdated))
+        if not is_sqlite(url):
+            return Finding("ledger", holds=False, detail=str(outdated))
+        detail = "`run` will make or update the file"
     except LedgerUnavailable as error:
         mend = "is WORKER_LEDGER__URL right, and the database up?"
-        return Finding("ledger", holds=False, detail=str(error), mend=mend)
-    return Finding("ledger", holds=True, detail="reached, its schema is up to date")
+        detail = f"{place(url)}: {in_words(error)}"
+        return Finding("ledger", holds=False, detail=detail, mend=mend)
+    else:
+        detail = "reached, its schema is up to date"
+    if is_sqlite(url) and (why := why_unfit(url)):
+        mend = "is WORKER_LEDGER__URL right, and the folder there and writable?"
+        return Finding("ledger", holds=False, detail=why, mend=mend)
+    return Finding("ledger", holds=True, detail=detail)
 
 
 async def _shared_ledger(settings: Settings, stack: AsyncExitStack) -> Ledger | None:
@@ -150,6 +161,12 @@ async def _credentials(settings: Settings) -> list[Finding]:
                 found = Finding(name, holds=False, detail="credentials refused", mend=mend)
             findings.append(found)
     return findings
+
+
+def _mend_unsafe(problems: Collection[str]) -> str:
+    if any("permission" in problem for problem in problems):
+        return "give the user the permissions configure, write and read on `withdrawals.*`"
+    return "declare what is missing, or delete what has other arguments and let `run` declare"
 
 
 def _mend_refused(provider: str) -> str:

@@ -536,7 +536,9 @@ def _failing() -> Iterator[None]:
         except _Unheard:
             raise typer.Exit(FAILED) from None
         except failures.AWAY as error:
-            _fail(f"the broker cannot be reached: {type(error).__name__} (WORKER_RABBITMQ__URL)")
+            _fail(
+                f"the broker cannot be reached: {failures.in_words(error)} (WORKER_RABBITMQ__URL)"
+            )
 
 
 class _Unheard(Exception):  # noqa: N818 - named by what happened

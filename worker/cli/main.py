@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from worker.cli import cancel, check, demo, reconcile, resolve, run, show, submit
+from worker.cli import asyncapi, cancel, check, demo, reconcile, resolve, run, show, submit
 from worker.cli.dead_letters import dead_letters
 from worker.cli.list import list_
 from worker.cli.simulate import simulate
@@ -33,6 +33,7 @@ app.add_typer(dead_letters)
 app.add_typer(webhooks)
 simulate.command(name="upvest", help=UPVEST_HELP)(simulate_upvest)
 app.add_typer(simulate)
+app.command()(asyncapi.asyncapi)
 
 
 def main() -> None:

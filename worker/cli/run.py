@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import typer
 
 from config.logging import configure_logging
 from worker import app
-from worker.cli.settings import failing, settings_or_exit
+from worker.cli.settings import FAILED, WRONG_USE, failing, settings_or_exit
+from worker.flows.journey import ids
 from worker.ledger.migrate import migrate as migrate_ledger
+
+_log = logging.getLogger(__name__)
 
 
 def run() -> None:
     """Take requests, pay them out, follow them, publish events; until SIGTERM."""
     settings = settings_or_exit()
-    configure_logging(settings.log_level, settings.log_format)
-    with failing():
-        code = asyncio.run(app.run(settings))
+    configure_logging(settings.log_level, settings.log_format, context=ids)
+    with failing(settings, tell=_tell):
+        try:
+            code = asyncio.run(app.run(settings))
+        except app.TracingMissing as missing:
+            typer.echo(str(missing), err=True)
+            raise typer.Exit(WRONG_USE) from None
+        except app.PortUnfit as unfit:
+            _tell(str(unfit))
+            raise typer.Exit(FAILED) from None
     raise typer.Exit(code)
 
 
@@ -25,9 +36,15 @@ def migrate() -> None:
     """Bring the ledger's schema up to date. Safe beside running workers."""
     settings = settings_or_exit(need_provider=False)
     configure_logging(settings.log_level, settings.log_format)
-    with failing():
+    with failing(settings):
         before, after = asyncio.run(migrate_ledger(settings.ledger.url.get_secret_value()))
     if before == after:
         typer.echo(f"the ledger is up to date (revision {after})")
     else:
         typer.echo(f"the ledger went from revision {before or 'nothing'} to {after}")
+
+
+def _tell(why: str) -> None:
+    # By the log, which its reader expects to be all of one form; the last line is what
+    # Kubernetes shows of a container that ended.
+    _log.critical("worker cannot go on", extra={"reason": why})

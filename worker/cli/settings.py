@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import typer
 
 from config.settings import Settings, SettingsInvalid, load_settings
 from worker.flows.ports import LedgerUnavailable, StepRefused
-from worker.ledger.engine import LedgerAddressInvalid, LedgerLocked
+from worker.ledger.engine import LedgerAddressInvalid, LedgerFileUnfit, LedgerLocked, place
+from worker.ledger.failures import in_words
 from worker.ledger.migrate import SchemaOutdated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 FAILED: Final = 1
 WRONG_USE: Final = 2
 
-_FAILURES: Final = (
-    LedgerAddressInvalid,
-    LedgerLocked,
-    LedgerUnavailable,
-    SchemaOutdated,
-    StepRefused,
-)
+_OF_THE_LEDGER: Final = (LedgerAddressInvalid, LedgerFileUnfit, LedgerLocked)
 
 
 def settings_or_exit(*, need_provider: bool = True) -> Settings:
@@ -38,16 +34,27 @@ def settings_or_exit(*, need_provider: bool = True) -> Settings:
 
 
 @contextmanager
-def failing() -> Iterator[None]:
-    """Turn what can go wrong outside of us into one sentence and exit code 1."""
+def failing(
+    settings: Settings | None = None, *, tell: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Turn what can go wrong outside of us into one sentence, which is told, and exit code 1.
+
+    With `settings` the sentence names where the ledger is. It goes to stderr, unless `tell` is
+    to hear it.
+    """
+    tell = tell or partial(typer.echo, err=True)
     try:
         yield
     except LedgerUnavailable as error:
-        typer.echo(f"the ledger cannot be reached: {error} (WORKER_LEDGER__URL)", err=True)
+        at = f" {place(settings.ledger.url.get_secret_value())}" if settings else ""
+        tell(f"the ledger{at} cannot be reached: {in_words(error)} (WORKER_LEDGER__URL)")
         raise typer.Exit(FAILED) from None
-    except _FAILURES as error:
-        typer.echo(str(error), err=True)
+    except _OF_THE_LEDGER as error:
+        tell(f"{error} (WORKER_LEDGER__URL)")
+        raise typer.Exit(FAILED) from None
+    except (SchemaOutdated, StepRefused) as error:
+        tell(str(error))
         raise typer.Exit(FAILED) from None
     except OSError as error:
-        typer.echo(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
+        tell(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
         raise typer.Exit(FAILED) from None

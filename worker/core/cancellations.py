@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import uuid5
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from worker.core.decide import CANCEL_REFUSED
 from worker.core.events import Event, moment
@@ -66,7 +66,7 @@ def read_cancel(
     opened = unwrap(envelope, own_queues=own_queues)
     if isinstance(opened, Misread):
         return opened
-    body = read_request(_Body, opened.document)
+    body = read_request(CancelBody, opened.document)
     if isinstance(body, str):
         return opened.misread(DeadReason.INVALID, body)
     if (problem := _contradiction(body, opened)) is not None:
@@ -121,17 +121,43 @@ def unknown_request(cancel: Cancel, *, at: datetime) -> Event:
     return Event(identity, kind, 0, json.dumps(document).encode())
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+class CancelBody(BaseModel):
+    """What a cancel message may hold: a request's id, or a withdrawal's with its provider."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "properties": {
+                        "request_message_id": {"type": "string"},
+                        "withdrawal_id": {"type": "null"},
+                    },
+                    "required": ["request_message_id"],
+                    "not": {"required": ["provider"]},
+                },
+                {
+                    "properties": {
+                        "withdrawal_id": {"type": "string"},
+                        "request_message_id": {"type": "null"},
+                    },
+                    "required": ["withdrawal_id"],
+                },
+            ]
+        },
+    )
 
     request_message_id: Name = None
     # Looked at by `provider_of`, as in a request.
-    provider: Any = None
+    provider: Annotated[Any, WithJsonSchema({"type": "string"})] = None
     withdrawal_id: Name = None
     reason: Description = None
 
 
-def _contradiction(body: _Body, opened: Unwrapped) -> str | None:
+def _contradiction(body: CancelBody, opened: Unwrapped) -> str | None:
     """Say what is wrong with fields that are fine each for itself."""
     if (body.request_message_id is None) is (body.withdrawal_id is None):
         return _EITHER

@@ -24,7 +24,11 @@ _JSON: Final = "application/json"
 _STRUCTURED: Final = "application/cloudevents+json"
 #: The two prefixes under which CloudEvents' AMQP binding carries its attributes.
 _CLOUD_PREFIXES: Final = ("cloudEvents:", "cloudEvents_")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+#: As W3C's Trace Context has it: no version ff, and no id of zeros alone.
+TRACEPARENT_PATTERN: Final = (
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
+_TRACEPARENT = re.compile(TRACEPARENT_PATTERN)
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";\s]+)"?', re.IGNORECASE)
 
 
@@ -191,6 +195,11 @@ def provider_of(
     return provider
 
 
+def traceparent(value: object) -> str | None:
+    """Return a trace header as it came, None where it is none: it must not stop a payout."""
+    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
+
+
 def _check_encoding(envelope: Envelope) -> None:
     if len(envelope.body) > BODY_LIMIT:
         detail = f"body: expected at most {BODY_LIMIT} bytes, got {len(envelope.body)}"
@@ -327,8 +336,8 @@ def _context(
         message_id=_storable(envelope.message_id or attributes.get("id")),
         correlation_id=_storable(envelope.correlation_id),
         reply_to=_storable(reply_to),
-        traceparent=_traceparent(envelope.headers.get("traceparent"))
-        or _traceparent(attributes.get("traceparent")),
+        traceparent=traceparent(envelope.headers.get("traceparent"))
+        or traceparent(attributes.get("traceparent")),
     )
 
 
@@ -344,11 +353,6 @@ def _cloud_attributes(headers: Mapping[str, str]) -> dict[str, str]:
 def _storable(value: object) -> str | None:
     """Return a text that may travel as an AMQP property, which counts bytes, or None."""
     return value if isinstance(value, str) and is_name(value) else None
-
-
-def _traceparent(value: object) -> str | None:
-    # A broken trace header must not stop a payout: it is left out.
-    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
 
 def _media_type(content_type: str | None) -> str:

@@ -12,8 +12,17 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
+
+from worker.core.described import NOT_ZERO, PRINTABLE, text, text_or_null, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -145,8 +154,8 @@ def _metadata(value: object) -> dict[str, str]:
     expected = f"a flat map of strings, at most {METADATA_LIMIT} bytes as JSON"
     if not isinstance(value, dict):
         raise _refuse(expected)
-    for key, text in value.items():
-        if not isinstance(text, str) or not is_printable(key) or not is_printable(text):
+    for key, said in value.items():
+        if not isinstance(said, str) or not is_printable(key) or not is_printable(said):
             raise _refuse(expected + ", without control characters")
     if len(json.dumps(value, ensure_ascii=False).encode()) > METADATA_LIMIT:
         raise _refuse(expected)
@@ -166,16 +175,41 @@ def is_name(text: str) -> bool:
     return bool(text.strip()) and is_printable(text) and len(text.encode()) <= NAME_LIMIT
 
 
-Amount = Annotated[Decimal, BeforeValidator(_amount)]
-Currency = Annotated[str, BeforeValidator(_currency)]
-Identifier = Annotated[str, BeforeValidator(_identifier)]
-Moment = Annotated[datetime, BeforeValidator(_moment)]
-Description = Annotated[str | None, BeforeValidator(_description)]
-Quantity = Annotated[str, BeforeValidator(_positive("a quantity"))]
-Price = Annotated[str, BeforeValidator(_positive("a price"))]
-Symbol = Annotated[str, BeforeValidator(_symbol)]
-Metadata = Annotated[dict[str, str], BeforeValidator(_metadata)]
-Name = Annotated[str | None, BeforeValidator(_short_name)]
+_POSITIVE: Final = text(NOT_ZERO + _QUANTITY.pattern)
+_PRINTABLE: Final = f"(?:{PRINTABLE})*"
+
+# What each takes is told twice: by its function, to the message, and as JSON Schema, to whoever
+# writes one (`asyncapi`). A test compares both.
+Amount = Annotated[Decimal, BeforeValidator(_amount), text(NOT_ZERO + _AMOUNT.pattern)]
+Currency = Annotated[str, BeforeValidator(_currency), text(_CURRENCY)]
+Identifier = Annotated[str, BeforeValidator(_identifier), text(_IDENTIFIER)]
+Moment = Annotated[datetime, BeforeValidator(_moment), text(_MOMENT, format="date-time")]
+Description = Annotated[
+    str | None,
+    BeforeValidator(_description),
+    text_or_null(_PRINTABLE, maxLength=DESCRIPTION_LIMIT),
+]
+Quantity = Annotated[str, BeforeValidator(_positive("a quantity")), _POSITIVE]
+Price = Annotated[str, BeforeValidator(_positive("a price")), _POSITIVE]
+Symbol = Annotated[str, BeforeValidator(_symbol), text(_SYMBOL)]
+Metadata = Annotated[
+    dict[str, str],
+    BeforeValidator(_metadata),
+    texts(
+        _PRINTABLE,
+        {"pattern": f"^{_PRINTABLE}$"},
+        description=f"At most {METADATA_LIMIT} bytes as JSON; echoed in every event.",
+    ),
+]
+Name = Annotated[
+    str | None,
+    BeforeValidator(_short_name),
+    text_or_null(
+        rf"(?=.*\S)(?:{PRINTABLE})+",
+        maxLength=NAME_LIMIT,
+        description=f"At most {NAME_LIMIT} bytes.",
+    ),
+]
 
 
 _Shape = TypeVar("_Shape", bound=BaseModel)
@@ -197,7 +231,9 @@ class Request(BaseModel, ABC):
     currency: Currency
     not_after: Moment | None = None
     metadata: Metadata = Field(default_factory=dict, repr=False)
-    sell: Annotated[tuple[SellOrder, ...], BeforeValidator(_no_orders)] = ()
+    sell: Annotated[
+        tuple[SellOrder, ...], BeforeValidator(_no_orders), WithJsonSchema({"type": "null"})
+    ] = ()
     wait_for_funds_until: Moment | None = None
 
     @property

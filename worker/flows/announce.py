@@ -19,6 +19,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Protocol
 
+from worker.flows.journey import trace_id_of
 from worker.flows.ports import LedgerUnavailable, Outgoing, PublishUnconfirmed, PublishUnroutable
 
 if TYPE_CHECKING:
@@ -90,13 +91,13 @@ class Post:
             await self._outbox.answer(copy)
         except PublishUnroutable:
             # The asker has gone and its queue with it; the exchange has the event all the same.
-            _log.info("reply queue is gone", extra={"type": copy.type})
+            _log.info("reply queue is gone", extra=_ids(copy))
         except PublishUnconfirmed:
             self._copies_failed[one] += 1
             if self._copies_failed[one] < _COPY_TRIES:
                 raise
             # A full queue, say. The exchange must not be flooded with repeats because of it.
-            _log.warning("reply queue refuses", extra={"type": copy.type})
+            _log.warning("reply queue refuses", extra=_ids(copy))
         self._copies_failed.pop(one, None)
 
 
@@ -124,6 +125,8 @@ class Announce:
         self._beat = beat
         self._pause_seconds = pause_seconds
         self._rows: dict[int, None] = {}
+        # Those of which nobody told us: the last sweep found them.
+        self._found: frozenset[int] = frozenset()
         # Rows that failed, and when they are to be tried again by the event loop's clock.
         self._aside: dict[int, float] = {}
         self._woken = asyncio.Event()
@@ -186,6 +189,7 @@ class Announce:
         except LedgerUnavailable:
             return False
         new = [row for row in found if row not in self._aside]
+        self._found = frozenset(new).difference(self._rows)
         self._rows |= dict.fromkeys(new)
         return bool(new) and len(found) == limit
 
@@ -232,11 +236,24 @@ class Announce:
                 break
             except Exception:  # noqa: BLE001
                 # A bug that one event sets off must not keep the others in.
-                _log.exception("event not published", extra={"message_id": event.message_id})
+                _log.exception("event not published", extra=_ids(event))
                 break
+            if event.row in self._found:
+                # Whoever decided it may have died before it could say so.
+                _log.info("event was found unpublished", extra=_ids(event))
             confirmed.append((event.row, event.sequence))
             self._counted(event.type)
         return confirmed
+
+
+def _ids(event: Outgoing) -> dict[str, str | int]:
+    found: dict[str, str | int] = {
+        "message_id": event.message_id,
+        "sequence": event.sequence,
+        "event": event.type,
+    }
+    trace_id = trace_id_of(event.traceparent)
+    return found if trace_id is None else {**found, "trace_id": trace_id}
 
 
 def _copies(event: Outgoing) -> Iterator[Outgoing]:

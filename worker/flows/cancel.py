@@ -5,13 +5,15 @@ The answer to a cancel call is in no documentation; what became of the money is 
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.core.answers import Answer, Conflicted, Denied, Refused, Reported
 from worker.core.decide import decide_cancel, says_cancelled
 from worker.core.withdrawal import Status
-from worker.flows.commit import commit
+from worker.flows.commit import commit, due, log_unknown_status
+from worker.flows.journey import ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from worker.core.decide import Held
     from worker.core.schedule import Patience
     from worker.flows.ports import Announcer, Now, Observer, Recorder
+
+_log = logging.getLogger(__name__)
 
 #: What was cancelled may be shown as such a moment later (Upvest: SIM). So often, after pauses of
 #: so many seconds, it is looked at before it is left to later.
@@ -79,6 +83,7 @@ class Cancelling:
         if isinstance(answer, Denied) or isinstance(seen, Denied):
             self._denied(name)
         if isinstance(seen, Reported) and seen.status is None:
+            log_unknown_status(held.withdrawal, seen)
             self._observer.unknown_status(name)
         decision = decide_cancel(
             held.withdrawal,
@@ -88,6 +93,16 @@ class Cancelling:
             patience=self._patience,
             chance=self._chance(),
         )
+        if not decision.changes:
+            _log.info(
+                "cancel call undecided",
+                extra={
+                    **ids_of(held.withdrawal),
+                    "answer": type(answer).__name__.lower(),
+                    "seen": type(seen).__name__.lower(),
+                    **due(decision.withdrawal),
+                },
+            )
         await self._commit(held, decision)
 
 

@@ -15,6 +15,7 @@ from worker.core.burials import identity
 from worker.core.cancellations import Cancel, read_cancel, unknown_request
 from worker.core.messages import DeadReason, Envelope, Misread
 from worker.flows.announce import SWEEP_AGE, Post
+from worker.flows.journey import trace_id_of
 from worker.flows.ports import LedgerUnavailable, Outgoing, PublishUnconfirmed, StepRefused
 from worker.flows.settlement import ACCEPT, Bury, Return, Settlement
 
@@ -132,9 +133,10 @@ class Cancellation:
             return self._buried(_REUSED)
         if asked.is_new:
             self._counted("early" if asked.row is None else "taken")
-            _log.info("cancellation taken", extra={"is_early": asked.row is None})
+            _log.info("cancellation taken", extra={**_ids(cancel), "early": asked.row is None})
             return ACCEPT
         # Changes nothing; but events of its withdrawal that were never confirmed are published now.
+        _log.info("cancellation known already", extra=_ids(cancel))
         self._counted("duplicate")
         if asked.row is not None:
             self._announcer.told(asked.row)
@@ -224,7 +226,8 @@ class Unanswered:
         vain: list[Vain] = []
         if await self._ledger.any_overdue() and await self._requests_waiting() == 0:
             vain += await self._ledger.give_up()
-            for _ in vain:
+            for one in vain:
+                _log.info("cancellation given up", extra=_ids(one.cancel))
                 self._counted("unknown_request")
         # Younger ones are the business of whoever gave them up.
         vain += await self._ledger.unanswered(before=self._now() - SWEEP_AGE)
@@ -238,14 +241,26 @@ class Unanswered:
         try:
             await self._post.send(event)
         except PublishUnconfirmed as error:
-            _log.warning("answer not confirmed", extra={"error": str(error)})
+            _log.warning("answer not confirmed", extra={**_ids(vain.cancel), "error": str(error)})
             return False
         except Exception:  # noqa: BLE001
             # A bug that one answer sets off must not keep the others in.
-            _log.exception("answer not published", extra={"message_id": event.message_id})
+            _log.exception("answer not published", extra=_ids(vain.cancel))
             return False
         self._published(event.type)
         return True
+
+
+def _ids(cancel: Cancel) -> dict[str, str]:
+    """Return a cancellation's own id, and what it names."""
+    found = {
+        "message_id": cancel.message_id,
+        "request_message_id": cancel.request_message_id,
+        "provider": cancel.provider,
+        "withdrawal_id": cancel.withdrawal_id,
+        "trace_id": trace_id_of(cancel.context.traceparent),
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _answer(vain: Vain) -> Outgoing:

@@ -51,6 +51,8 @@ class Credentials:
         self._beat = beat
         self._retry_seconds = retry_seconds
         self._refused: set[str] = set(providers)
+        #: Those that gave no usable answer when they were tried last.
+        self._silent: set[str] = set()
         self._denied = asyncio.Event()
         self.tried = asyncio.Event()
 
@@ -84,7 +86,9 @@ class Credentials:
         for name in sorted(self._refused):
             self._beat()
             holder = f"credentials {name}"
-            if not await self._are_refused(name):
+            accepted = await self._tried(name)
+            self._hear(name, is_silent=accepted is None)
+            if accepted is not False:
                 self._refused.discard(name)
                 await self._gate.open(holder)
                 continue
@@ -94,12 +98,23 @@ class Credentials:
             await self._gate.close(holder, why)
         if self._refused:
             self._report(False, "refused by " + ", ".join(sorted(self._refused)))
+        elif self._silent:
+            silent = ", ".join(sorted(self._silent))
+            self._report(True, f"not refused; no usable answer when asked: {silent}")
         else:
             self._report(True, "accepted")
 
-    async def _are_refused(self, name: str) -> bool:
+    async def _tried(self, name: str) -> bool | None:
         try:
             async with asyncio.timeout(_TRY_SECONDS):
-                return await self._providers[name].try_credentials() is False
+                return await self._providers[name].try_credentials()
         except TimeoutError:
-            return False
+            return None
+
+    def _hear(self, name: str, *, is_silent: bool) -> None:
+        if not is_silent:
+            self._silent.discard(name)
+        elif name not in self._silent:
+            self._silent.add(name)
+            # Nothing is wrong with us: what comes in is written down, and tried until it answers.
+            _log.warning("no usable answer to a try of the credentials", extra={"provider": name})

@@ -28,6 +28,7 @@ from worker.core.decide import (
 )
 from worker.core.withdrawal import Errand, Status
 from worker.flows.commit import commit
+from worker.flows.journey import UNTRACED, ids_of
 from worker.flows.ports import Lane, LedgerUnavailable, Recorder, StepRefused
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from worker.core.withdrawal import Withdrawal
     from worker.flows.cancel import Cancelling
     from worker.flows.in_hand import InHand
+    from worker.flows.journey import Journeys
     from worker.flows.look import Looking
     from worker.flows.ports import Announcer, Now, Observer
     from worker.flows.resolve import Resolution
@@ -103,7 +105,7 @@ class Follow:
     At most `concurrency` steps are in work at once. Several of these may run beside each other,
     each on `lanes` of its own. `may_call` tells whether providers may be called at this moment,
     `beat` is called while the loop is alive. Of a provider that is `out` nothing is taken up, and
-    of one that is on `trial` one step at a time.
+    of one that is on `trial` one step at a time. `journeys` is told of each step.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class Follow:
         out: Callable[[], frozenset[str]] = frozenset,
         trial: Callable[[], frozenset[str]] = frozenset,
         lanes: frozenset[Lane] = frozenset(Lane),
+        journeys: Journeys = UNTRACED,
     ) -> None:
         self._providers = providers
         self._ledger = ledger
@@ -148,7 +151,10 @@ class Follow:
         self._out = out
         self._trial = trial
         self._lanes = lanes
+        self._journeys = journeys
         self._tried: set[str] = set()
+        #: Whether the ledger could not be asked the last time.
+        self._is_blind = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
@@ -175,8 +181,11 @@ class Follow:
         try:
             due = await self._claim(limit)
         except LedgerUnavailable as error:
-            _log.warning("nothing taken up", extra={"error": str(error)})
+            if not self._is_blind:
+                _log.warning("nothing taken up", extra={"error": str(error)})
+            self._is_blind = True
             return 0
+        self._is_blind = False
         for group in _together(due):
             task = asyncio.create_task(self._step(group), name="step")
             self._tasks.add(task)
@@ -237,7 +246,8 @@ class Follow:
                 for held in group:
                     hands.enter_context(self._in_hand.holding(held.withdrawal.order.message_id))
                 if len(group) > 1 and provider in self._providers:
-                    await self._safely(self._looking.run_together(group), group)
+                    with self._journeys.steps([held.withdrawal for held in group], Step.LOOK):
+                        await self._safely(self._looking.run_together(group), group)
                 else:
                     for held in group:
                         await self._safely(self.take_step(held), [held])
@@ -249,10 +259,11 @@ class Follow:
             await work
         except LedgerUnavailable as error:
             # Still ours and still due: it is taken up again.
-            _log.warning("step not recorded", extra={**_who(group[0]), "error": str(error)})
+            who = ids_of(group[0].withdrawal)
+            _log.warning("step not recorded", extra={**who, "error": str(error)})
         except Exception:  # noqa: BLE001
             # A bug that one withdrawal sets off must not stop the others.
-            _log.exception("step failed", extra=_who(group[0]))
+            _log.exception("step failed", extra=ids_of(group[0].withdrawal))
             for held in group:
                 await self._leave_alone(held)
 
@@ -260,8 +271,13 @@ class Follow:
         """Carry out the one step that a held withdrawal is due for."""
         withdrawal = held.withdrawal
         step = next_step(withdrawal, now=self._now(), patience=self._patience)
+        with self._journeys.step(withdrawal, step):
+            await self._take(step, held)
+
+    async def _take(self, step: Step, held: Held) -> None:
+        withdrawal = held.withdrawal
         if step in _ASKING and withdrawal.order.provider not in self._providers:
-            _log.error("provider is not enabled", extra=_who(held))
+            _log.error("provider is not enabled", extra=ids_of(held.withdrawal))
             await self._leave_alone(held)
             return
         if withdrawal.due_at == withdrawal.changed_at:
@@ -306,7 +322,7 @@ class Follow:
         attempt = Attempt(number=intent.withdrawal.attempts, started_at=self._now())
         intended = await self._ledger.record(held, intent, (attempt,), keep=True)
         if intended is None:
-            _log.warning("intent was overtaken by another", extra=_who(held))
+            _log.warning("intent was overtaken by another", extra=ids_of(held.withdrawal))
             return
         try:
             await self._submission.run(intended, doubt_before=held.withdrawal.in_doubt)
@@ -340,10 +356,6 @@ class Follow:
         later = replace(held.withdrawal, due_at=self._now() + _LEFT_ALONE)
         with suppress(LedgerUnavailable, StepRefused):
             await self._ledger.record(held, Decision(later))
-
-
-def _who(held: Held) -> dict[str, str]:
-    return {"message_id": held.withdrawal.order.message_id}
 
 
 def _together(due: Iterable[Held]) -> Iterable[Sequence[Held]]:

@@ -17,6 +17,7 @@ from enum import StrEnum
 from itertools import repeat
 from typing import TYPE_CHECKING, Final, Protocol
 
+from worker.flows.journey import UNTRACED
 from worker.flows.ports import LedgerUnavailable, StepRefused
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
     from typing import TypeAlias
 
+    from worker.flows.journey import Journeys
     from worker.flows.ports import Now
 
     Address: TypeAlias = IPv4Address | IPv6Address
@@ -139,6 +141,10 @@ class Notebook(Protocol):
         """
         ...
 
+    async def traces_of(self, provider: str, ids: Collection[str]) -> Sequence[str]:
+        """Return the traceparents of the requests that these ids of a provider belong to."""
+        ...
+
     async def forget_hints(self, before: datetime) -> int:
         """Delete some deliveries that came before; return how many."""
         ...
@@ -149,7 +155,8 @@ class Hearing:
 
     `read` turns a body into the hints of its events, None in place of one that cannot be read; or
     into None when it is no delivery at all. With `sources` only these networks are listened to.
-    `counted` is told the outcome of each event, or of a delivery that has none.
+    `counted` is told the outcome of each event, or of a delivery that has none, `journeys` of each
+    delivery that is heard to its end.
     """
 
     def __init__(
@@ -164,6 +171,7 @@ class Hearing:
         sources: Collection[Network] = (),
         beat: Callable[[], None] = lambda: None,
         second_try: timedelta = SECOND_TRY,
+        journeys: Journeys = UNTRACED,
     ) -> None:
         self.provider = provider
         self._verifier = verifier
@@ -174,6 +182,7 @@ class Hearing:
         self._sources = tuple(sources)
         self._beat = beat
         self._second_try = second_try
+        self._journeys = journeys
         self._writes = asyncio.Semaphore(WRITES)
         self._waiting: deque[tuple[datetime, Notice]] = deque(maxlen=WAITING_LIMIT)
         self._forget_at = now()
@@ -198,11 +207,19 @@ class Hearing:
         Of several events that is: not written if it is one's; heard if it is one's; then duplicate,
         unknown, malformed.
         """
+        with self._journeys.delivery(self.provider) as delivery:
+            outcome, notices = await self._hear(head, body)
+            woken = notices if delivery.wants_traces and outcome is Outcome.HEARD else ()
+            delivery.heard(outcome, await self._traces(woken))
+        return outcome
+
+    async def _hear(self, head: Head, body: bytes) -> tuple[Outcome, Sequence[Notice]]:
+        """Hear a delivery; return the outcome and the events that could be read."""
         if (refusal := await self._verifier.of_whole(head, body)) is not None:
-            return self._told(refusal)
+            return self._told(refusal), ()
         hints = self._read(body)
         if hints is None:
-            return self._told(Outcome.MALFORMED)
+            return self._told(Outcome.MALFORMED), ()
         notices = [
             Notice(_digest(self.provider, body, hint), hint.event, hint.ids)
             for hint in hints
@@ -218,7 +235,15 @@ class Hearing:
         # A delivery without events is about nothing of ours.
         for outcome in outcomes or (Outcome.UNKNOWN,):
             self._told(outcome)
-        return next((one for one in _LOUDEST if one in outcomes), Outcome.UNKNOWN)
+        return next((one for one in _LOUDEST if one in outcomes), Outcome.UNKNOWN), notices
+
+    async def _traces(self, woken: Sequence[Notice]) -> Sequence[str]:
+        """Return the traces of the requests that are woken; those that cannot be read are none."""
+        ids = [name for notice in woken for name in notice.ids]
+        try:
+            return await self._ledger.traces_of(self.provider, ids) if ids else ()
+        except LedgerUnavailable:
+            return ()
 
     async def run(self) -> None:
         """Try what was unknown once more, and forget what is old; for ever."""

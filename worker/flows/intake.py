@@ -15,7 +15,8 @@ from worker.core.burials import identity
 from worker.core.decide import abandon, refuse_at_the_door, take_in
 from worker.core.messages import DeadReason, Envelope, Misread, Understood, read
 from worker.core.withdrawal import Order, Reason, ReasonCode, Withdrawal, idempotency_key
-from worker.flows.commit import commit
+from worker.flows.commit import commit, tell
+from worker.flows.journey import ids_of, within
 from worker.flows.ports import LedgerUnavailable, StepRefused
 from worker.flows.settlement import ACCEPT, Bury, Return, Settlement
 
@@ -112,12 +113,10 @@ class Intake:
                 assert_never(message)
 
     async def _accept(self, message: Understood, mark: Mark) -> Settlement:
-        with self._in_hand.holding(message.message_id):
-            now = self._now()
-            sales = self._providers[message.provider].compose_sales(
-                message.request, message.message_id
-            )
-            withdrawal = Withdrawal(order=self._order(message), changed_at=now, sales=sales)
+        now = self._now()
+        sales = self._providers[message.provider].compose_sales(message.request, message.message_id)
+        withdrawal = Withdrawal(order=self._order(message), changed_at=now, sales=sales)
+        with self._in_hand.holding(message.message_id), within(ids_of(withdrawal)):
             not_after = message.request.not_after
             made: tuple[Attempt, ...] = ()
             if not_after is not None and now > not_after:
@@ -134,7 +133,7 @@ class Intake:
             await mark.lift()
             if taken.is_new:
                 self._observer.request(message.provider, "taken")
-                self._told(taken.held, decision)
+                self._tell(taken.held, decision)
                 if taken.held.withdrawal.cancel_wanted:
                     await self._abandon(taken.held)
                 elif taken.held.withdrawal.in_doubt:
@@ -163,7 +162,7 @@ class Intake:
             # The intent is committed: the message has served, and the due time takes it from here.
             _log.error(
                 "submission broke off",
-                extra={"message_id": held.withdrawal.order.message_id},
+                extra=ids_of(held.withdrawal),
                 exc_info=None if isinstance(error, LedgerUnavailable) else error,
             )
 
@@ -180,16 +179,14 @@ class Intake:
         except StepRefused:
             return self._buried(None, message.reason, message.detail)
         if taken.is_new:
-            self._told(taken.held, decision)
+            self._tell(taken.held, decision)
         elif not (taken.same and _was_invalid(taken.held)):
             # Known, and valid when it came first: a setting has changed since, not the request.
             return self._known(taken.held, same=taken.same)
         return self._buried(None, message.reason, message.detail)
 
-    def _told(self, held: Held, decision: Decision) -> None:
-        for change in decision.changes:
-            self._observer.changed(held.withdrawal, change)
-        self._announcer.told(held.row)
+    def _tell(self, held: Held, decision: Decision) -> None:
+        tell(held, decision, observer=self._observer, announcer=self._announcer)
 
     def _known(self, held: Held, *, same: bool) -> Settlement:
         provider = held.withdrawal.order.provider
@@ -197,6 +194,15 @@ class Intake:
             self._observer.request(provider, DeadReason.MESSAGE_ID_REUSED.value)
             return _REUSED
         # Changes nothing; but events of it that were never confirmed are published now.
+        withdrawal = held.withdrawal
+        _log.info(
+            "request known already",
+            extra={
+                **ids_of(withdrawal),
+                "sequence": withdrawal.sequence,
+                "status": withdrawal.status.value,
+            },
+        )
         self._observer.request(provider, "duplicate")
         self._announcer.told(held.row)
         return ACCEPT

@@ -11,9 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.core.answers import Answer, Denied, ListAnswer, Listed, Reported
-from worker.core.decide import Decision, decide_look
+from worker.core.decide import Decision, Step, decide_look
 from worker.core.lookup import days_to_read
-from worker.flows.commit import commit
+from worker.flows.commit import commit, log_unknown_status
+from worker.flows.journey import UNTRACED
 from worker.flows.ports import Recorder
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from worker.core.decide import Held
     from worker.core.schedule import Outlook, Patience
     from worker.core.withdrawal import Order, Withdrawal
+    from worker.flows.journey import Journeys
     from worker.flows.ports import Announcer, Now, Observer
 
 #: A page of a provider's list shows about so many: reading it costs a call for each of them.
@@ -52,7 +54,8 @@ class Looker(Protocol):
 class Looking:
     """Looks at withdrawals; `outlook` tells when one like this usually ends.
 
-    `denied` is told the provider whose credentials were refused.
+    `denied` is told the provider whose credentials were refused, `journeys` of each step of those
+    that are looked at together.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Looking:
         chance: Callable[[], float],
         denied: Callable[[str], None],
         outlook: Callable[[Withdrawal], Outlook | None] = lambda _withdrawal: None,
+        journeys: Journeys = UNTRACED,
     ) -> None:
         self._providers = providers
         self._ledger = ledger
@@ -77,6 +81,7 @@ class Looking:
         self._chance = chance
         self._denied = denied
         self._outlook = outlook
+        self._journeys = journeys
 
     async def run(self, held: Held) -> None:
         """Look at one withdrawal, and commit what follows."""
@@ -96,20 +101,23 @@ class Looking:
         days = [days_to_read(held.withdrawal, now=now, window=window) for held in group]
         since, until = min(first for first, _ in days), max(last for _, last in days)
         if await self._is_too_long(order, since, len(group)):
-            await _all(self.run(held) for held in group)
+            await _all(self._step(held) for held in group)
             return
         answer = await self._providers[order.provider or ""].survey(
             order.party_id or "", since, until
         )
         if not isinstance(answer, Listed):
-            await _all(self._decide(held, answer) for held in group)
+            await _all(self._step(held, answer) for held in group)
             return
         listed = {entry.reported.withdrawal_id: entry.reported for entry in answer.entries}
-        seen = [(held, listed.get(held.withdrawal.withdrawal_id or "")) for held in group]
         await _all(
-            self.run(held) if reported is None else self._decide(held, reported)
-            for held, reported in seen
+            self._step(held, listed.get(held.withdrawal.withdrawal_id or "")) for held in group
         )
+
+    async def _step(self, held: Held, answer: Answer | None = None) -> None:
+        """Go on with one of several by itself, with an answer that told of all or without."""
+        with self._journeys.step(held.withdrawal, Step.LOOK):
+            await (self.run(held) if answer is None else self._decide(held, answer))
 
     async def _is_too_long(self, order: Order, since: date, looks: int) -> bool:
         limit = looks * _PAGE
@@ -124,6 +132,7 @@ class Looking:
         if isinstance(answer, Denied):
             self._denied(provider)
         if isinstance(answer, Reported) and answer.status is None:
+            log_unknown_status(held.withdrawal, answer)
             self._observer.unknown_status(provider)
         decision = decide_look(
             held.withdrawal,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from worker.core.answers import Answer, EntryAnswer, ListAnswer, Throttled, Unclear
 from worker.core.sale import OrderAnswer, OrdersAnswer
+from worker.flows.journey import apart
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -129,9 +130,11 @@ class Outage:
             self._subjects.add(subject)
         is_whole = self._failures >= FAILURES_NEEDED and len(self._subjects) >= SUBJECTS_NEEDED
         if self.state is State.TRIAL or (self.state is State.UP and is_whole):
-            _log.error(
-                "provider is out", extra={"provider": self._provider, "failures": self._failures}
-            )
+            with apart():
+                _log.error(
+                    "provider is out",
+                    extra={"provider": self._provider, "failures": self._failures},
+                )
             self._become(State.OUT)
 
     def _answered(self) -> None:
@@ -139,7 +142,8 @@ class Outage:
         self._subjects.clear()
         # While out, a late answer to a call from before says nothing about now.
         if self.state is State.TRIAL:
-            _log.warning("provider is back", extra={"provider": self._provider})
+            with apart():
+                _log.warning("provider is back", extra={"provider": self._provider})
             self._turn = 0
             self._become(State.UP)
 

@@ -213,7 +213,7 @@ class Reconciliation:
             raise
         except Exception:  # noqa: BLE001
             # A bug that one party sets off must not hide what is wrong with the others.
-            _log.exception("party not compared", extra={"provider": provider, "party": party_id})
+            _log.exception("party not compared", extra={"provider": provider, "party_id": party_id})
             finding = unreadable(provider, party_id, "a fault of the worker's: see its log")
             return _unread(finding, rows=0)
 

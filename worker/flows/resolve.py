@@ -12,7 +12,8 @@ from worker.core.answers import Denied, ListAnswer, Listed
 from worker.core.decide import Cause, Decision, Held, decide_lookup, park
 from worker.core.lookup import Candidates, candidates, days_to_read
 from worker.core.withdrawal import Reason, ReasonCode
-from worker.flows.commit import commit
+from worker.flows.commit import commit, due
+from worker.flows.journey import ids_of
 from worker.flows.ports import Recorder, StepRefused
 
 if TYPE_CHECKING:
@@ -91,9 +92,11 @@ class Resolution:
         _log.info(
             "looked up",
             extra={
-                "message_id": order.message_id,
+                **ids_of(held.withdrawal),
                 "answer": type(answer).__name__.lower(),
                 "found": len(found.ids),
+                "empty_lookups": decision.withdrawal.empty_lookups,
+                **due(decision.withdrawal),
             },
         )
         await self._commit(held, decision)

@@ -23,6 +23,8 @@ from worker.core.ruling import (
 )
 from worker.core.sale import OrdersListed, find
 from worker.core.selling import doubtful
+from worker.flows.commit import log_change
+from worker.flows.journey import ids_of
 from worker.flows.ports import StepRefused
 
 if TYPE_CHECKING:
@@ -167,11 +169,12 @@ class Rulings:
             return _TAKEN
         if recorded is None:
             return _OVERTAKEN
-        order = held.withdrawal.order
         _log.info(
             "ruled",
-            extra={"message_id": order.message_id, "ruling": type(ruling).__name__.lower()},
+            extra={**ids_of(recorded.withdrawal), "ruling": type(ruling).__name__.lower()},
         )
+        for change in decision.changes:
+            log_change(recorded.withdrawal, change)
         return recorded
 
     async def _decide(

@@ -28,6 +28,8 @@ from worker.core.selling import (
     sale_step,
 )
 from worker.core.withdrawal import Reason, ReasonCode
+from worker.flows.commit import tell
+from worker.flows.journey import ids_of
 from worker.flows.ports import Recorder, StepRefused
 
 if TYPE_CHECKING:
@@ -128,7 +130,7 @@ class Selling:
         intent = intend_sale(held.withdrawal, index, now=self._now())
         intended = await self._ledger.record(held, intent, keep=True)
         if intended is None:
-            _log.warning("intent was overtaken by another", extra=_who(held))
+            _log.warning("intent was overtaken by another", extra=ids_of(held.withdrawal))
             return None
         answer = await self._call(held, intended)
         self._heard(held, answer)
@@ -142,7 +144,7 @@ class Selling:
         _log.info(
             "order called for",
             extra={
-                **_who(held),
+                **ids_of(held.withdrawal),
                 "index": index,
                 "answer": type(answer).__name__.lower(),
                 "request_id": answer.trace.request_id,
@@ -178,7 +180,12 @@ class Selling:
             )
         _log.info(
             "order looked up",
-            extra={**_who(held), "answer": type(answer).__name__.lower(), "found": len(found.ids)},
+            extra={
+                **ids_of(withdrawal),
+                "index": index,
+                "answer": type(answer).__name__.lower(),
+                "found": len(found.ids),
+            },
         )
         decision = decide_found(withdrawal, index, answer, found, **self._timing())
         return await self._commit(held, decision)
@@ -232,18 +239,15 @@ class Selling:
             recorded = await self._ledger.record(held, decision, keep=keep)
         except StepRefused:
             # The provider's id belongs to another request: two keys, one order.
-            _log.exception("order id is taken", extra=_who(held))
+            _log.exception("order id is taken", extra=ids_of(held.withdrawal))
             reason = Reason(ReasonCode.SEVERAL_CANDIDATES)
             decision = park(held.withdrawal, reason, cause=Cause.SALE, now=self._now())
             keep = False
             recorded = await self._ledger.record(held, decision)
         if recorded is None:
-            _log.warning("outcome was recorded by another", extra=_who(held))
+            _log.warning("outcome was recorded by another", extra=ids_of(held.withdrawal))
             return None
-        for change in decision.changes:
-            self._observer.changed(recorded.withdrawal, change)
-        if decision.changes:
-            self._announcer.told(recorded.row)
+        tell(recorded, decision, observer=self._observer, announcer=self._announcer)
         return recorded if keep else None
 
     def _timing(self) -> Timing:
@@ -254,7 +258,3 @@ def _goes_on(decision: Decision, *, now: datetime) -> bool:
     after = decision.withdrawal
     is_due = after.due_at is not None and after.due_at <= now
     return is_due and not after.is_at_rest and not is_over(after.sales)
-
-
-def _who(held: Held) -> dict[str, str]:
-    return {"message_id": held.withdrawal.order.message_id}

@@ -17,6 +17,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_
 from worker.core.answers import Answer, Attempt, Denied, Reported, Throttled, Unclear
 from worker.core.decide import Cause, Decision, Held, decide_create, park, permit
 from worker.core.withdrawal import Reason, ReasonCode
+from worker.flows.commit import due, log_unknown_status, tell
+from worker.flows.journey import ids_of
 from worker.flows.ports import LedgerUnavailable, StepRefused
 
 if TYPE_CHECKING:
@@ -118,9 +120,11 @@ class Submission:
         # The committed intent is asked, not the state between tries.
         granted = permit(run.held, now=self._now(), patience=self._patience)
         if granted is None or self._ledger.tenure != granted.tenure:
+            _log.warning("create call not permitted", extra=ids_of(run.withdrawal))
             return None
         if not self._may_call(order.provider or ""):
             # The provider is out: what waits is taken up again once it is back.
+            _log.info("create call put off", extra=ids_of(run.withdrawal))
             return None
         number = run.held.withdrawal.attempts + len(run.made)
         started_at = self._now()
@@ -143,6 +147,8 @@ class Submission:
             chance=self._chance(),
         )
         run.withdrawal = run.decision.withdrawal
+        if not run.decision.changes:
+            _log_undecided(run, answer)
         return self._again(run, answer)
 
     def _again(self, run: _Run, answer: Answer) -> timedelta | None:
@@ -155,7 +161,8 @@ class Submission:
             case Denied():
                 self._denied(provider)
                 return None
-            case Reported(status=None):
+            case Reported(status=None) as reported:
+                log_unknown_status(run.withdrawal, reported)
                 self._observer.unknown_status(provider)
                 return None
             case _:
@@ -171,7 +178,7 @@ class Submission:
         except StepRefused:
             # The provider's id belongs to another request: two keys, one withdrawal. Nobody here
             # can tell which of them was paid.
-            _log.exception("withdrawal id is taken", extra={"message_id": _id(held)})
+            _log.exception("withdrawal id is taken", extra=ids_of(run.withdrawal))
             reason = Reason(ReasonCode.SEVERAL_CANDIDATES)
             run.decision = park(held.withdrawal, reason, cause=Cause.CREATE, now=self._now())
             recorded = await self._ledger.record(held, run.decision, made)
@@ -179,16 +186,13 @@ class Submission:
             # What the provider did is not written down, but the intent is: the same key and bytes
             # go out again when the row is taken up, and the provider repeats its first answer.
             _log.warning(
-                "outcome not recorded", extra={"message_id": _id(held), "error": str(error)}
+                "outcome not recorded", extra={**ids_of(run.withdrawal), "error": str(error)}
             )
             return
         if recorded is None:
-            _log.warning("outcome was recorded by another", extra={"message_id": _id(held)})
+            _log.warning("outcome was recorded by another", extra=ids_of(run.withdrawal))
             return
-        for change in run.decision.changes:
-            self._observer.changed(recorded.withdrawal, change)
-        if run.decision.changes:
-            self._announcer.told(recorded.row)
+        tell(recorded, run.decision, observer=self._observer, announcer=self._announcer)
 
 
 def _wait_told(state: RetryCallState) -> float:
@@ -196,5 +200,21 @@ def _wait_told(state: RetryCallState) -> float:
     return 0.0 if wait is None else max(0.0, wait.total_seconds())
 
 
-def _id(held: Held) -> str:
-    return held.withdrawal.order.message_id
+def _log_undecided(run: _Run, answer: Answer) -> None:
+    """Write that a create call settled nothing, and when it is gone on with."""
+    fields = {
+        "attempt": run.made[-1].number,
+        "answer": type(answer).__name__.lower(),
+        "why": answer.why if isinstance(answer, Unclear) else None,
+        "http_status": answer.trace.http_status,
+        "provider_code": answer.trace.provider_code,
+        "request_id": answer.trace.request_id,
+    }
+    _log.warning(
+        "create call undecided",
+        extra={
+            **ids_of(run.withdrawal),
+            **{name: value for name, value in fields.items() if value is not None},
+            **due(run.withdrawal),
+        },
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import false, select, true, update
+from sqlalchemy import bindparam, false, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.cancellations import Cancel
@@ -221,26 +221,12 @@ def answered(connection: Connection, step: Answered) -> None:
 
 def overdue(connection: Connection, now: datetime) -> bool:
     """Tell whether any cancellation has waited in vain until now."""
-    found = connection.execute(
-        select(cancellations.c.message_id)
-        .where(*_WAITS, cancellations.c.waits_until <= rows.micros(now))
-        .limit(1)
-    )
-    return found.first() is not None
+    return connection.execute(_OVERDUE, {"now": rows.micros(now)}).first() is not None
 
 
 def unanswered(connection: Connection, *, before: datetime) -> list[GivenUp]:
     """Return some of those that were given up before a time and have no confirmed answer."""
-    found = connection.execute(
-        select(cancellations)
-        .where(
-            cancellations.c.withdrawal.is_(None),
-            cancellations.c.published_at.is_(None),
-            cancellations.c.settled_at <= rows.micros(before),
-        )
-        .order_by(cancellations.c.settled_at)
-        .limit(GIVEN_UP_AT_ONCE)
-    )
+    found = connection.execute(_UNANSWERED, {"before": rows.micros(before)})
     return [GivenUp(_cancel(row), rows.at(row["settled_at"])) for row in found.mappings()]
 
 
@@ -367,6 +353,22 @@ def _cancel(row: RowMapping) -> Cancel:
     )
 
 
+# Asked again and again: made once.
+_OVERDUE: Final = (
+    select(cancellations.c.message_id)
+    .where(*_WAITS, cancellations.c.waits_until <= bindparam("now"))
+    .limit(1)
+)
+_UNANSWERED: Final = (
+    select(cancellations)
+    .where(
+        cancellations.c.withdrawal.is_(None),
+        cancellations.c.published_at.is_(None),
+        cancellations.c.settled_at <= bindparam("before"),
+    )
+    .order_by(cancellations.c.settled_at)
+    .limit(GIVEN_UP_AT_ONCE)
+)
 _INSERT: Final[dict[str, Any]] = {
     name: insert(cancellations)
     .on_conflict_do_nothing(index_elements=["message_id"])

@@ -10,10 +10,12 @@ import asyncio
 import fcntl
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from os import R_OK, W_OK, X_OK, access, getpid
 from pathlib import Path
+from socket import gethostname
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, TypeVar
 from urllib.parse import urlencode
 
 from sqlalchemy import create_engine, event, make_url
@@ -37,6 +39,8 @@ _DRIVERS: Final = {
 STATEMENT_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 5.0
 _WAL_PAUSE: Final = 0.01
+#: A host's name and a number.
+_HOLDER_MAX: Final = 300
 
 
 class LedgerAddressInvalid(Exception):  # noqa: N818 - named by what is wrong
@@ -45,6 +49,10 @@ class LedgerAddressInvalid(Exception):  # noqa: N818 - named by what is wrong
 
 class LedgerLocked(Exception):  # noqa: N818
     """Another worker holds this SQLite file."""
+
+
+class LedgerFileUnfit(Exception):  # noqa: N818
+    """The SQLite file is where none can be kept: no such folder, no right to it, no locks."""
 
 
 class Database(Protocol):
@@ -89,6 +97,14 @@ def is_sqlite(url: str) -> bool:
     return address(url).drivername == _DRIVERS["sqlite"]
 
 
+def place(url: str) -> str:
+    """Where the ledger is, for people: host, port and database, or a file. No user, no password."""
+    target = address(url)
+    if is_sqlite(url):
+        return str(Path(target.database or "").absolute())
+    return f"{target.host or 'localhost'}:{target.port or 5432}/{target.database}"
+
+
 def open_database(
     url: str, *, writer: bool, connections: int, statement_seconds: float = STATEMENT_SECONDS
 ) -> Database:
@@ -121,26 +137,61 @@ def open_aside(url: str, *, statement_seconds: float = STATEMENT_SECONDS) -> Dat
 def sole_worker(url: str) -> Iterator[None]:
     """Hold the SQLite file for this worker alone; nothing to hold on PostgreSQL.
 
-    Raises LedgerLocked when another worker has it. The lock goes with the process, however it ends,
-    and does not hinder commands that only read.
+    Raises LedgerLocked when another worker has it, and LedgerFileUnfit where none can be kept. The
+    lock goes with the process, however it ends, and does not hinder commands that only read.
     """
     if not is_sqlite(url):
         yield
         return
     database = Path(address(url).database or "")
-    # Resolved: whoever comes by way of a link finds the same lock.
-    path = Path(f"{database.resolve()}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            message = (
-                f"another worker uses the ledger file {database}: a SQLite ledger "
-                "serves one worker; use PostgreSQL for several replicas"
-            )
-            raise LedgerLocked(message) from None
+    try:
+        # Resolved: whoever comes by way of a link finds the same lock.
+        path = Path(f"{database.resolve()}.lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not emptied by opening it: the name of who holds it stands in it.
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        why = f"{(error.strerror or type(error).__name__).lower()}: {error.filename}"
+        raise LedgerFileUnfit(f"the ledger file {database} cannot be made: {why}") from None
+    with file:
+        _lock(file, database)
         yield
+
+
+def why_unfit(url: str) -> str | None:
+    """Say why a SQLite ledger could not be kept at its place; None when it could. Makes nothing."""
+    database = Path(address(url).database or "").absolute()
+    there = next(path for path in (database, *database.parents) if path.exists())
+    if there == database:
+        return None if access(database, R_OK | W_OK) else f"{database} cannot be written to"
+    if not there.is_dir():
+        return f"{there} is not a folder"
+    return None if access(there, W_OK | X_OK) else f"nothing can be made in {there}"
+
+
+def _lock(file: TextIO, database: Path) -> None:
+    """Take the lock, and leave our name in it; raises as `sole_worker` does."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.readline(_HOLDER_MAX).strip()
+        message = (
+            f"another worker uses the ledger file {database}{holder and f' ({holder})'}: a SQLite "
+            "ledger serves one worker; use PostgreSQL for several replicas"
+        )
+        raise LedgerLocked(message) from None
+    except OSError as error:
+        message = (
+            f"the ledger file {database} cannot be locked ({error.strerror}), so that nothing "
+            "would keep a second worker away: put it on a disk of this machine, or use PostgreSQL"
+        )
+        raise LedgerFileUnfit(message) from None
+    # On a full disk the name is missing, and nothing else.
+    with suppress(OSError):
+        file.truncate(0)
+        file.write(f"{gethostname()}, process {getpid()}\n")
+        file.flush()
 
 
 class _InThreads:

@@ -13,6 +13,30 @@ from worker.flows.ports import LedgerUnavailable, StepRefused
 
 #: The classes of SQLSTATE that speak of the content: data exception, integrity violation.
 _CONTENT_CLASSES: Final = ("22", "23")
+#: What an operator can do something about. What SQLite tells in more detail begins alike.
+_WORDS: Final = {
+    "gaierror": "its name is not known",
+    "ConnectionRefusedError": "nobody listens there",
+    "TimeoutError": "no answer in time",
+    "ConnectionError": "it refuses TLS, or is no PostgreSQL",
+    "SSLCertVerificationError": "its certificate is not accepted",
+    "ClientConfigurationError": "an option behind the ? of the URL cannot be used",
+    "InvalidPasswordError": "it refuses the user or the password",
+    "InvalidAuthorizationSpecificationError": "it refuses the user, or wants TLS",
+    "InvalidCatalogNameError": "it has no such database",
+    "InsufficientPrivilegeError": "this user lacks a right to its tables",
+    "CannotConnectNowError": "it is starting or stopping",
+    "TooManyConnectionsError": "it takes no more connections",
+    "ReadOnlySQLTransactionError": "it takes no writes: a standby?",
+    "DiskFullError": "its disk is full",
+    "SQLITE_NOTADB": "it is no SQLite database",
+    "SQLITE_CORRUPT": "it is damaged",
+    "SQLITE_CANTOPEN": "it cannot be opened or made",
+    "SQLITE_READONLY": "it cannot be written to",
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_IOERR": "the disk does not do as it is told",
+    "SQLITE_BUSY": "another program is writing to it",
+}
 
 
 def meaning(error: Exception) -> Exception:
@@ -31,6 +55,18 @@ def meaning(error: Exception) -> Exception:
             return LedgerUnavailable(_kind(error))
         case _:
             return error
+
+
+def in_words(error: Exception) -> str:
+    """Return why the ledger is away, in words for an operator, and the kind of the error.
+
+    `error` is LedgerUnavailable; of any other what it says itself is told.
+    """
+    kind = str(error)
+    words = _WORDS.get(kind) or next(
+        (words for known, words in _WORDS.items() if kind.startswith(f"{known}_")), None
+    )
+    return f"{words} ({kind})" if words else kind
 
 
 def _sqlstate(error: DBAPIError) -> str:

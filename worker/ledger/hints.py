@@ -114,6 +114,21 @@ def forget(connection: Connection, step: Forget) -> int:
     return len(old)
 
 
+def traces_of(connection: Connection, provider: str, ids: Collection[str]) -> list[str]:
+    """Return the traceparents of the requests whose withdrawals or orders have these ids."""
+    found = _owners_of(connection, provider, ids)
+    named = {row for rows_named in found.values() for row in rows_named}
+    return [
+        traceparent
+        for some in _batched(named)
+        for traceparent in connection.scalars(
+            select(withdrawals.c.traceparent)
+            .where(withdrawals.c.id.in_(some), withdrawals.c.traceparent.is_not(None))
+            .order_by(withdrawals.c.id)
+        )
+    ]
+
+
 def heard_since(connection: Connection, since: datetime) -> frozenset[str]:
     """Return the providers of whose webhooks one was heard since then."""
     statement = (
@@ -126,19 +141,25 @@ def _owners(connection: Connection, steps: Iterable[Hear]) -> Owners:
     ids: dict[str, set[str]] = {}
     for step in steps:
         ids.setdefault(step.provider, set()).update(*(notice.ids for notice in step.notices))
-    owners: dict[tuple[str, str], set[int]] = {}
+    owners: dict[tuple[str, str], Collection[int]] = {}
     for provider, named in ids.items():
-        for some in _batched(named):
-            for statement in (
-                select(withdrawals.c.withdrawal_id, withdrawals.c.id).where(
-                    withdrawals.c.provider == provider, withdrawals.c.withdrawal_id.in_(some)
-                ),
-                select(sale_orders.c.order_id, sale_orders.c.withdrawal).where(
-                    sale_orders.c.provider == provider, sale_orders.c.order_id.in_(some)
-                ),
-            ):
-                for name, row in connection.execute(statement):
-                    owners.setdefault((provider, name), set()).add(row)
+        owners.update(_owners_of(connection, provider, named))
+    return owners
+
+
+def _owners_of(connection: Connection, provider: str, named: Collection[str]) -> Owners:
+    owners: dict[tuple[str, str], set[int]] = {}
+    for some in _batched(named):
+        for statement in (
+            select(withdrawals.c.withdrawal_id, withdrawals.c.id).where(
+                withdrawals.c.provider == provider, withdrawals.c.withdrawal_id.in_(some)
+            ),
+            select(sale_orders.c.order_id, sale_orders.c.withdrawal).where(
+                sale_orders.c.provider == provider, sale_orders.c.order_id.in_(some)
+            ),
+        ):
+            for name, row in connection.execute(statement):
+                owners.setdefault((provider, name), set()).add(row)
     return owners
 
 

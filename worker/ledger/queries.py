@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, func, literal_column, select
+from sqlalchemy import Integer, and_, bindparam, func, literal_column, select
 
 from worker.core.replay import Known
 from worker.core.withdrawal import TERMINAL, Status
@@ -46,6 +46,43 @@ NOW: Final[Mapping[str, ColumnElement[int]]] = {
 }
 _NOW: Final = {name: select(now) for name, now in NOW.items()}
 _OF_A_COPY: Final = ("message_id", "reply_to", "correlation_id", "traceparent")
+# What is asked several times a second is made once: putting it together costs more than it does.
+_UNANNOUNCED: Final = (
+    select(
+        events.c.withdrawal,
+        events.c.sequence,
+        events.c.event_id,
+        events.c.type,
+        events.c.body,
+        events.c.created_at,
+        withdrawals.c.message_id,
+        withdrawals.c.correlation_id,
+        withdrawals.c.reply_to,
+        withdrawals.c.traceparent,
+        *(cancellations.c[name].label(f"cancel_{name}") for name in _OF_A_COPY),
+    )
+    .join(withdrawals, withdrawals.c.id == events.c.withdrawal)
+    # A row for each cancellation that it answers, and one where it answers none.
+    .outerjoin(
+        cancellations,
+        and_(
+            cancellations.c.withdrawal == events.c.withdrawal,
+            cancellations.c.answer == events.c.sequence,
+            cancellations.c.reply_to.is_not(None),
+        ),
+    )
+    .where(
+        events.c.withdrawal.in_(bindparam("of", expanding=True)), events.c.published_at.is_(None)
+    )
+    .order_by(events.c.withdrawal, events.c.sequence, cancellations.c.message_id)
+)
+_LATE: Final = (
+    select(events.c.withdrawal)
+    .where(events.c.published_at.is_(None), events.c.created_at <= bindparam("before"))
+    .order_by(events.c.created_at)
+    .limit(bindparam("limit", type_=Integer))
+)
+_ANY_REPLICA: Final = select(replicas.c.id).limit(1)
 #: Provider texts and bodies may hold personal data.
 _HIDDEN: Final = frozenset({"provider_text", "body", "withdrawal", "hash"})
 
@@ -89,34 +126,7 @@ def database_time(connection: Connection) -> datetime:
 
 def unannounced(connection: Connection, of: Collection[int]) -> list[Outgoing]:
     """Return the unconfirmed events of some rows, each row's in the order of its sequence."""
-    statement = (
-        select(
-            events.c.withdrawal,
-            events.c.sequence,
-            events.c.event_id,
-            events.c.type,
-            events.c.body,
-            events.c.created_at,
-            withdrawals.c.message_id,
-            withdrawals.c.correlation_id,
-            withdrawals.c.reply_to,
-            withdrawals.c.traceparent,
-            *(cancellations.c[name].label(f"cancel_{name}") for name in _OF_A_COPY),
-        )
-        .join(withdrawals, withdrawals.c.id == events.c.withdrawal)
-        # A row for each cancellation that it answers, and one where it answers none.
-        .outerjoin(
-            cancellations,
-            and_(
-                cancellations.c.withdrawal == events.c.withdrawal,
-                cancellations.c.answer == events.c.sequence,
-                cancellations.c.reply_to.is_not(None),
-            ),
-        )
-        .where(events.c.withdrawal.in_(sorted(of)), events.c.published_at.is_(None))
-        .order_by(events.c.withdrawal, events.c.sequence, cancellations.c.message_id)
-    )
-    found: Iterable[Any] = connection.execute(statement)
+    found: Iterable[Any] = connection.execute(_UNANNOUNCED, {"of": sorted(of)})
     of_an_event = groupby(found, key=attrgetter("withdrawal", "sequence"))
     return [_outgoing(tuple(alike)) for _, alike in of_an_event]
 
@@ -149,13 +159,8 @@ def _outgoing(alike: Sequence[Any]) -> Outgoing:
 
 def rows_unannounced(connection: Connection, *, before: datetime, limit: int) -> list[int]:
     """Return up to `limit` rows that have events unconfirmed since `before`, oldest first."""
-    statement = (
-        select(events.c.withdrawal)
-        .where(events.c.published_at.is_(None), events.c.created_at <= rows.micros(before))
-        .order_by(events.c.created_at)
-        .limit(limit)
-    )
-    return list(dict.fromkeys(connection.scalars(statement)))
+    found = connection.scalars(_LATE, {"before": rows.micros(before), "limit": limit})
+    return list(dict.fromkeys(found))
 
 
 def count_unannounced(connection: Connection) -> int:
@@ -281,7 +286,7 @@ def known(connection: Connection, message_ids: Collection[str]) -> dict[str, Kno
 
 def any_replica(connection: Connection) -> None:
     """Read one value: proof that the ledger answers and has its tables."""
-    connection.execute(select(replicas.c.id).limit(1))
+    connection.execute(_ANY_REPLICA)
 
 
 def _fits(which: Wanted) -> list[ColumnElement[bool]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, null, or_, select, tuple_, update
+from sqlalchemy import Integer, bindparam, delete, null, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.decide import Held
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Column, ColumnElement, Connection, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Select, Table
     from sqlalchemy.sql.expression import ClauseElement
 
     from worker.core.answers import Attempt
@@ -401,12 +401,7 @@ def _record(
     history: _History,
     tally: tallies.Tally,
 ) -> None:
-    found = connection.execute(
-        select(*(withdrawals.c[name] for name in ("id", "version", "head", "cancel_wanted")))
-        .where(withdrawals.c.id.in_(sorted(step.held.row for _, step in steps)))
-        .order_by(withdrawals.c.id)
-        .with_for_update()
-    )
+    found = connection.execute(_HELD, {"rows": sorted(step.held.row for _, step in steps)})
     current = {row: (version, head, is_wanted) for row, version, head, is_wanted in found}
     changed, heard, answered, recorded = [], [], {}, []
     for place, step in steps:
@@ -478,11 +473,7 @@ def _count_end(step: Record, tally: tallies.Tally) -> None:
 
 def _forget(connection: Connection, before: datetime) -> None:
     # One that was only asleep appears again with its next sign of life.
-    gone = connection.scalars(
-        select(replicas.c.id)
-        .where(replicas.c.seen_at < rows.micros(before))
-        .with_for_update(skip_locked=True)
-    ).all()
+    gone = connection.scalars(_GONE, {"before": rows.micros(before)}).all()
     if gone:
         connection.execute(delete(replicas).where(replicas.c.id.in_(gone)))
 
@@ -501,17 +492,19 @@ def _announced(connection: Connection, steps: list[Announced]) -> None:
 
 def _claim(connection: Connection, step: Claim, busy: set[str]) -> list[Held]:
     found: list[Held] = []
-    for wanted, order in _sources(step):
+    asked = {
+        "owner": step.owner,
+        "now": rows.micros(step.now),
+        "alive_since": rows.micros(step.alive_since),
+        "shunned": sorted(step.shunned),
+        "beside": sorted(step.beside),
+    }
+    for source in _sources(step):
         if len(found) == step.limit:
             break
         taken = busy | step.busy | {held.withdrawal.order.message_id for held in found}
-        due = connection.execute(
-            select(withdrawals)
-            .where(*wanted, *_is_free(step, taken))
-            .order_by(order)
-            .limit(step.limit - len(found))
-            .with_for_update(skip_locked=True)
-        )
+        left = step.limit - len(found)
+        due = connection.execute(source, {**asked, "busy": sorted(taken), "left": left})
         found += [rows.held(row) for row in due.mappings()]
     claimed = [replace(held, version=held.version + 1) for held in found]
     _CLAIMED.execute(
@@ -528,36 +521,58 @@ _ERRANDS: Final = {
 }
 
 
-def _sources(step: Claim) -> Iterator[tuple[list[ColumnElement[bool]], Column[Any]]]:
-    """Yield what to claim, the first first, each as its conditions and its order.
-
-    A query for each errand: so every one of them reads the index in its own order, and stops.
-    """
-    errand, due_at, woken_at = (withdrawals.c[name] for name in ("errand", "due_at", "woken_at"))
-    is_due = due_at <= rows.micros(step.now)
+def _sources(step: Claim) -> Iterator[Select[Any]]:
+    """Yield what to claim, the first first."""
     if step.beside:
-        party = tuple_(withdrawals.c.provider, withdrawals.c.party_id)
-        is_look = errand.in_([Errand.LOOK_EXPECTED, Errand.LOOK])
-        is_held = withdrawals.c.withdrawal_id.is_not(None)
-        yield [is_due, is_look, is_held, party.in_(sorted(step.beside))], due_at
+        yield _BESIDE
         return
-    is_urgent = or_(errand == Errand.ACT, withdrawals.c.cancel_wanted)
     for lane in sorted(step.lanes):
-        yield [woken_at.is_not(None), is_urgent if lane is Lane.URGENT else ~is_urgent], woken_at
-        for one in _ERRANDS[lane]:
-            yield [is_due, errand == one], due_at
+        yield _WOKEN[lane]
+        for errand in _ERRANDS[lane]:
+            yield _DUE[errand]
 
 
-def _is_free(step: Claim, busy: set[str] | frozenset[str]) -> list[ColumnElement[bool]]:
+def _free(*wanted: ColumnElement[bool], order: Column[Any]) -> Select[Any]:
+    """Return the query for what is wanted and free, in this order.
+
+    Made once: workers ask several times a second, and putting it together costs more than it does.
+    """
     alive = select(replicas.c.id).where(
-        replicas.c.seen_at > rows.micros(step.alive_since), replicas.c.id != step.owner
+        replicas.c.seen_at > bindparam("alive_since"), replicas.c.id != bindparam("owner")
     )
-    owner, provider = withdrawals.c.owner, withdrawals.c.provider
-    return [
-        or_(owner.is_(None), owner.not_in(alive)),
-        withdrawals.c.message_id.not_in(sorted(busy)),
-        *([provider.not_in(sorted(step.shunned))] if step.shunned else []),
-    ]
+    owner = withdrawals.c.owner
+    return (
+        select(withdrawals)
+        .where(
+            *wanted,
+            or_(owner.is_(None), owner.not_in(alive)),
+            withdrawals.c.message_id.not_in(bindparam("busy", expanding=True)),
+            withdrawals.c.provider.not_in(bindparam("shunned", expanding=True)),
+        )
+        .order_by(order)
+        .limit(bindparam("left", type_=Integer))
+        .with_for_update(skip_locked=True)
+    )
+
+
+_IS_DUE: Final = withdrawals.c.due_at <= bindparam("now")
+#: A query for each errand: so every one of them reads the index in its own order, and stops.
+_DUE: Final = {
+    errand: _free(_IS_DUE, withdrawals.c.errand == errand, order=withdrawals.c.due_at)
+    for errand in Errand
+}
+_IS_URGENT: Final = or_(withdrawals.c.errand == Errand.ACT, withdrawals.c.cancel_wanted)
+_WOKEN: Final = {
+    lane: _free(withdrawals.c.woken_at.is_not(None), wanted, order=withdrawals.c.woken_at)
+    for lane, wanted in ((Lane.URGENT, _IS_URGENT), (Lane.LOOKS, ~_IS_URGENT))
+}
+_BESIDE: Final = _free(
+    _IS_DUE,
+    withdrawals.c.errand.in_([Errand.LOOK_EXPECTED, Errand.LOOK]),
+    withdrawals.c.withdrawal_id.is_not(None),
+    tuple_(withdrawals.c.provider, withdrawals.c.party_id).in_(bindparam("beside", expanding=True)),
+    order=withdrawals.c.due_at,
+)
 
 
 def _marked(connection: Connection, step: Mark) -> None:
@@ -574,6 +589,18 @@ def _marked(connection: Connection, step: Mark) -> None:
 def _unmarked(connection: Connection, identities: frozenset[bytes]) -> None:
     connection.execute(delete(suspects).where(suspects.c.identity.in_(sorted(identities))))
 
+
+_HELD: Final = (
+    select(*(withdrawals.c[name] for name in ("id", "version", "head", "cancel_wanted")))
+    .where(withdrawals.c.id.in_(bindparam("rows", expanding=True)))
+    .order_by(withdrawals.c.id)
+    .with_for_update()
+)
+_GONE: Final = (
+    select(replicas.c.id)
+    .where(replicas.c.seen_at < bindparam("before"))
+    .with_for_update(skip_locked=True)
+)
 
 # The dialects' inserts look alike and share no type.
 _INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}

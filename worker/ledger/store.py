@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
+from worker.flows.journey import UNTRACED
 from worker.flows.ports import Lane, LedgerUnavailable
 from worker.ledger import (
     books,
@@ -27,7 +28,7 @@ from worker.ledger import (
     usual,
 )
 from worker.ledger.clock import DatabaseClock
-from worker.ledger.engine import STATEMENT_SECONDS, open_aside, open_database
+from worker.ledger.engine import STATEMENT_SECONDS, is_sqlite, open_aside, open_database
 from worker.ledger.failures import meaning
 from worker.ledger.group import GroupCommitter
 from worker.ledger.queries import History
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from worker.core.usual import Course
     from worker.core.withdrawal import Withdrawal
     from worker.flows.hearing import Notice
+    from worker.flows.journey import Journeys
     from worker.flows.ports import BooksDifference, OpenCount, Outgoing
     from worker.ledger.engine import Database
 
@@ -63,8 +65,9 @@ class Ledger:
     """One worker's access to the ledger. Use `open_ledger` to make one that is running.
 
     `replica` names this worker among those that share the database. `now` tells the database's
-    time. All writing methods raise LedgerUnavailable when it is not certain that they took place,
-    and StepRefused when the database refused the content.
+    time. `journeys` is told of each commit of what a withdrawal is and becomes. All writing methods
+    raise LedgerUnavailable when it is not certain that they took place, and StepRefused when the
+    database refused the content.
     """
 
     def __init__(
@@ -74,10 +77,13 @@ class Ledger:
         observe_commit: Callable[[float], None] = lambda _seconds: None,
         clock: DatabaseClock | None = None,
         statement_seconds: float = STATEMENT_SECONDS,
+        journeys: Journeys = UNTRACED,
     ) -> None:
         self.replica = str(uuid4())
         self._clock = clock or DatabaseClock()
         self._seconds = statement_seconds
+        self._journeys = journeys
+        self._database = "sqlite" if is_sqlite(url) else "postgresql"
         self._writer = open_database(
             url, writer=True, connections=1, statement_seconds=statement_seconds
         )
@@ -124,7 +130,8 @@ class Ledger:
         # By the tenure before the commit: a gap may come at any time after.
         tenure = self._tenure
         step = statements.Take(decision, fingerprint, self.replica, made)
-        result: statements.Taken = await self._group.do(step)
+        with self._journeys.commit(self._database, "take"):
+            result: statements.Taken = await self._group.do(step)
         return replace(result, held=replace(result.held, tenure=tenure))
 
     async def record(
@@ -141,7 +148,9 @@ class Ledger:
         """
         tenure = self._tenure
         owner = self.replica if keep else None
-        result: Held | None = await self._group.do(statements.Record(held, decision, made, owner))
+        step = statements.Record(held, decision, made, owner)
+        with self._journeys.commit(self._database, "record"):
+            result: Held | None = await self._group.do(step)
         return None if result is None else replace(result, tenure=tenure)
 
     async def claim_due(
@@ -276,6 +285,10 @@ class Ledger:
                 return [fates[place] for place in range(len(notices))]
             await asyncio.sleep(hints.PAUSE_SECONDS)
         raise LedgerUnavailable("a withdrawal is being written")
+
+    async def traces_of(self, provider: str, ids: Collection[str]) -> list[str]:
+        """Return the traceparents of the requests that these ids of a provider belong to."""
+        return await self._read(lambda connection: hints.traces_of(connection, provider, ids))
 
     async def forget_hints(self, before: datetime) -> int:
         """Delete some deliveries that were received before a time; return how many."""
@@ -521,10 +534,15 @@ async def open_ledger(
     observe_commit: Callable[[float], None] = lambda _seconds: None,
     clock: DatabaseClock | None = None,
     statement_seconds: float = STATEMENT_SECONDS,
+    journeys: Journeys = UNTRACED,
 ) -> AsyncIterator[Ledger]:
     """Open a ledger and run its writer as long as the context lasts."""
     ledger = Ledger(
-        url, observe_commit=observe_commit, clock=clock, statement_seconds=statement_seconds
+        url,
+        observe_commit=observe_commit,
+        clock=clock,
+        statement_seconds=statement_seconds,
+        journeys=journeys,
     )
     writer = asyncio.create_task(ledger.commit_groups(), name="ledger writer")
     try:

@@ -82,12 +82,7 @@ def fold(connection: Connection) -> None:
 
     Harmless while such a replica still counts: it finds no row of its own, and begins another.
     """
-    gone = (
-        select(tallies)
-        .where(tallies.c.replica != PAST, tallies.c.replica.not_in(select(replicas.c.id)))
-        .with_for_update(skip_locked=True)
-    )
-    found = connection.execute(gone).mappings().all()
+    found = connection.execute(_GONE).mappings().all()
     if not found:
         return
     keys = [tuple(row[name] for name in _KEY) for row in found]
@@ -137,5 +132,10 @@ def _upsert(insert: Any) -> ClauseElement:  # noqa: ANN401 - the dialects' inser
     return upsert
 
 
+_GONE: Final = (
+    select(tallies)
+    .where(tallies.c.replica != PAST, tallies.c.replica.not_in(select(replicas.c.id)))
+    .with_for_update(skip_locked=True)
+)
 _INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _ADD: Final = Many(lambda name: _upsert(_INSERTS[name]))

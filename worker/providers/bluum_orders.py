@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from worker.core.answers import NO_TRACE, Conflicted, NotNow, Trace
-from worker.core.requests import Price, Quantity, SellOrder, Symbol, orders
+from worker.core.described import only_when, up_to
+from worker.core.requests import ORDERS_LIMIT, Price, Quantity, SellOrder, Symbol, orders
 from worker.core.sale import OrderReport, OrdersListed, Sale, SaleStatus, sale_key
 from worker.providers.answer_table import Meaning, Operation
 from worker.providers.bluum_replies import read_list, resource
@@ -51,6 +52,10 @@ _CLIENT_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 class BluumOrder(SellOrder):
     """One order of a request's `sell` (contract section 2; fields as in ORD, CT)."""
 
+    model_config = ConfigDict(
+        json_schema_extra=only_when({"type": {"const": "limit"}}, "limit_price", unless_said=False)
+    )
+
     symbol: Symbol
     quantity: Quantity
     type: Literal["market", "limit"] = "market"
@@ -66,7 +71,7 @@ class BluumOrder(SellOrder):
         return price
 
 
-Orders = Annotated[tuple[BluumOrder, ...], BeforeValidator(orders)]
+Orders = Annotated[tuple[BluumOrder, ...], BeforeValidator(orders), up_to(ORDERS_LIMIT)]
 
 
 def compose_sales(given: Iterable[BluumOrder], message_id: str, currency: str) -> tuple[Sale, ...]:

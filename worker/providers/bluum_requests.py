@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from worker.core.described import PRINTABLE, UUID, only_when, text, texts, together
 from worker.core.requests import Description, Identifier, Request, is_printable
 from worker.providers.bluum_orders import Orders  # noqa: TC001 - pydantic reads it when it runs
 
@@ -62,8 +63,18 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= WIRE_TEXT_LIMIT and is_printable(value)
 
 
-Account = Annotated[str, BeforeValidator(_account)]
-WireOptions = Annotated[dict[str, str] | None, BeforeValidator(_wire_options)]
+Account = Annotated[str, BeforeValidator(_account), text(UUID)]
+WireOptions = Annotated[
+    dict[str, str] | None,
+    BeforeValidator(_wire_options),
+    texts(
+        _OPTION.pattern,
+        {"pattern": f"^(?:{PRINTABLE})+$", "maxLength": WIRE_TEXT_LIMIT},
+        type=["object", "null"],
+        minProperties=1,
+        maxProperties=WIRE_OPTIONS_LIMIT,
+    ),
+]
 
 
 class Instruction(Request):
@@ -123,6 +134,13 @@ class BluumAccountsRequest(Instruction):
     method. What stands in `wire_options` no page tells (G2 calls wires a thing of the future), so
     they are a flat map of texts that is passed on as it is.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra=together(
+            only_when({"method": {"enum": sorted(_ACH)}}, "plaid_options", unless_said=True),
+            only_when({"method": {"const": "wire"}}, "wire_options", unless_said=True),
+        )
+    )
 
     provider: Literal["bluum_accounts"]
     account_id: Account

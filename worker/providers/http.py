@@ -22,9 +22,12 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from worker.flows.journey import UNTRACED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from worker.flows.journey import Journeys
     from worker.providers.pace import Pace
 
 _log = logging.getLogger(__name__)
@@ -77,8 +80,9 @@ class Line:
 
     `auth` is asked once for each request, last before it leaves. `request_id_header` names the
     header by which the provider's support finds a call. `observe` is told operation, outcome (a
-    status class such as "2xx", or the kind of silence) and seconds of each exchange. Use it as an
-    asynchronous context; it closes its connections.
+    status class such as "2xx", or the kind of silence) and seconds of each exchange; `journeys` of
+    each exchange with this `provider`, without the wait before it. Use it as an asynchronous
+    context; it closes its connections.
     """
 
     def __init__(
@@ -90,7 +94,11 @@ class Line:
         timeout: timedelta,
         observe: Callable[[str, str, float], None],
         request_id_header: str = "x-request-id",
+        provider: str = "",
+        journeys: Journeys = UNTRACED,
     ) -> None:
+        self._provider = provider
+        self._journeys = journeys
         self._request_id_header = request_id_header
         self._seconds = timeout.total_seconds()
         self._pace = pace
@@ -146,28 +154,41 @@ class Line:
         if rest is not None or not may_leave():
             return Postponed(rest or timedelta(0))
         begun = perf_counter()
-        outcome: Reply | Silence
+        with self._journeys.call(self._provider, operation, method, self._base.host) as call:
+            outcome = await self._exchanged(method, path, query, body, headers)
+            if isinstance(outcome, Reply):
+                call.answered(outcome.status, outcome.request_id)
+                if outcome.status == httpx.codes.TOO_MANY_REQUESTS:
+                    self._pace.pause(outcome.retry_after or timedelta(seconds=1))
+                said = f"{outcome.status // 100}xx"
+            else:
+                call.silent(outcome.why)
+                said = outcome.why
+            self._observe(operation, said, perf_counter() - begun)
+        return outcome
+
+    async def _exchanged(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+    ) -> Reply | Silence:
+        """Send one request, and make whatever goes wrong a kind of silence."""
         try:
             async with asyncio.timeout(self._seconds):
-                outcome = await self._send(method, path, query, body, headers)
+                return await self._send(method, path, query, body, headers)
         except TimeoutError:
-            outcome = Silence("timeout")
+            return Silence("timeout")
         except httpx.TransportError as error:
             # The adapter calls nearly everything a timeout; what aiohttp said is told apart here.
             is_timeout = isinstance(error.__cause__, TimeoutError)
-            outcome = Silence("timeout" if is_timeout else "connection")
+            return Silence("timeout" if is_timeout else "connection")
         except Exception as error:  # noqa: BLE001
             # The transport's other errors, and bugs: none of them may decide about money.
             _log.warning("exchange failed", extra={"error": type(error).__name__})
-            outcome = Silence("transport")
-        if isinstance(outcome, Reply):
-            if outcome.status == httpx.codes.TOO_MANY_REQUESTS:
-                self._pace.pause(outcome.retry_after or timedelta(seconds=1))
-            said = f"{outcome.status // 100}xx"
-        else:
-            said = outcome.why
-        self._observe(operation, said, perf_counter() - begun)
-        return outcome
+            return Silence("transport")
 
     async def _send(
         self,

@@ -9,10 +9,20 @@ import re
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from worker.core.requests import Price, Quantity, Request, SellOrder, orders
+from worker.core.described import (
+    NOT_ZERO,
+    UUID,
+    only_when,
+    rule,
+    text,
+    text_or_null,
+    together,
+    up_to,
+)
+from worker.core.requests import ORDERS_LIMIT, Price, Quantity, Request, SellOrder, orders
 
 #: The currencies of a withdrawal (S26).
 Currency = Literal["EUR", "GBP"]
@@ -85,11 +95,38 @@ def _purpose(value: object) -> str | None:
     raise _refuse(expected)
 
 
-Uuid = Annotated[str, BeforeValidator(_uuid)]
-Isin = Annotated[str, BeforeValidator(_isin)]
-Cash = Annotated[str | None, BeforeValidator(_cash)]
-Remittance = Annotated[str | None, BeforeValidator(_remittance)]
-Purpose = Annotated[str | None, BeforeValidator(_purpose)]
+Uuid = Annotated[str, BeforeValidator(_uuid), text(UUID)]
+Isin = Annotated[
+    str, BeforeValidator(_isin), text(ISIN, description="An ISIN with its check digit.")
+]
+Cash = Annotated[str | None, BeforeValidator(_cash), text_or_null(NOT_ZERO + _CASH.pattern)]
+Remittance = Annotated[str | None, BeforeValidator(_remittance), text_or_null(_REMITTANCE)]
+Purpose = Annotated[str | None, BeforeValidator(_purpose), text_or_null(_PURPOSE)]
+
+#: All orders but MARKET are for whole units alone.
+_WHOLE_UNITS: Final = rule(
+    {
+        "if": {
+            "properties": {"order_type": {"enum": ["LIMIT", "STOP"]}},
+            "required": ["order_type"],
+        },
+        "then": {
+            "properties": {"quantity": {"type": "string", "pattern": "^[0-9]+$"}},
+            "required": ["quantity"],
+        },
+    }
+)
+#: Orders are a user's.
+_OF_A_USER: Final = rule(
+    {
+        "if": {"properties": {"sell": {"type": "array"}}, "required": ["sell"]},
+        "then": {"properties": {"user_id": {"type": "string"}}, "required": ["user_id"]},
+    }
+)
+#: None or two decimals, and no more than Upvest takes.
+_FITTING_AMOUNT: Final = rule(
+    {"properties": {"amount": {"pattern": r"^[0-9]{1,9}(?:\.[0-9]{2})?$"}}}
+)
 
 
 class UpvestOrder(SellOrder):
@@ -98,6 +135,15 @@ class UpvestOrder(SellOrder):
     It sells so many units (`quantity`) or as many as raise so much (`cash_amount`, in the currency
     of the request). All but MARKET is for whole units alone (OINT).
     """
+
+    model_config = ConfigDict(
+        json_schema_extra=together(
+            only_when({"cash_amount": {"type": "null"}}, "quantity", unless_said=True),
+            only_when({"order_type": {"const": "LIMIT"}}, "limit_price", unless_said=False),
+            only_when({"order_type": {"const": "STOP"}}, "stop_price", unless_said=False),
+            _WHOLE_UNITS,
+        )
+    )
 
     account_id: Uuid
     instrument_id: Isin
@@ -134,11 +180,13 @@ class UpvestOrder(SellOrder):
         return price
 
 
-Orders = Annotated[tuple[UpvestOrder, ...], BeforeValidator(orders)]
+Orders = Annotated[tuple[UpvestOrder, ...], BeforeValidator(orders), up_to(ORDERS_LIMIT)]
 
 
 class UpvestRequest(Request):
     """The request body for `"provider": "upvest"` (contract section 2; fields as in WREF)."""
+
+    model_config = ConfigDict(json_schema_extra=together(_FITTING_AMOUNT, _OF_A_USER))
 
     provider: Literal["upvest"]
     currency: Currency

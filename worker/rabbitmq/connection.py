@@ -5,6 +5,7 @@ The library's own recovery is not used: it waits a fixed time and hides the mome
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import aio_pika
 from yarl import URL
 
+from worker.flows.troubles import Troubles
 from worker.rabbitmq import failures
 
 if TYPE_CHECKING:
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractConnection
 
+_log = logging.getLogger(__name__)
+
 #: Pauses before connecting again are drawn from 0 up to a ceiling that doubles up to this cap.
 RECONNECT_CAP_SECONDS: Final = 10.0
 _RECONNECT_SECONDS: Final = 0.25
 _DOUBLINGS_MAX: Final = 10
 #: A connection that stood this long counts as good: the next loss starts with a short pause.
 _STABLE_SECONDS: Final = 5.0
+_PORTS: Final = {"amqp": 5672, "amqps": 5671}
 _CLOSE_SECONDS: Final = 3.0
 
 _Result = TypeVar("_Result")
@@ -35,12 +40,23 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
-    """Where the broker is and how patient we are with it; `url` holds the password."""
+    """Where the broker is and how patient we are with it; `url` holds the password.
+
+    `troubles` are those of all who use this very object.
+    """
 
     url: str = field(repr=False)
     heartbeat: timedelta
     connect_timeout: timedelta
     publish_timeout: timedelta
+    troubles: Troubles = field(default_factory=Troubles, repr=False, compare=False)
+
+    @property
+    def place(self) -> str:
+        """Host, port and virtual host, for people: nothing of user and password."""
+        url = URL(self.url)
+        port = url.explicit_port or _PORTS[url.scheme]
+        return f"{url.host}:{port}{url.path.rstrip('/')}"
 
     @asynccontextmanager
     async def connect(
@@ -61,11 +77,17 @@ class Broker:
 
     async def _connect(self, purpose: str) -> AbstractConnection:
         heartbeat = max(1, int(self.heartbeat.total_seconds()))
-        return await aio_pika.connect(
+        connection = aio_pika.Connection(
             URL(self.url).update_query(heartbeat=str(heartbeat)),
-            timeout=self.connect_timeout.total_seconds(),
             client_properties={"connection_name": f"withdrawals-worker {purpose}"},
         )
+        try:
+            await connection.connect(timeout=self.connect_timeout.total_seconds())
+        except BaseException:
+            # Left open it would close itself when it is collected, in a thread without a loop.
+            await connection.close()
+            raise
+        return connection
 
 
 async def keep_connected(
@@ -73,29 +95,48 @@ async def keep_connected(
     purpose: str,
     serve: Callable[[AbstractConnection], Awaitable[None]],
     *,
-    told: Callable[[BaseException], None],
+    told: Callable[[str], None],
     stopping: asyncio.Event,
 ) -> None:
     """Connect and `serve` the connection, again and again, until a stop is asked for.
 
     `serve` returns when it was asked to stop and raises one of `failures.AWAY` when the connection
-    was lost; `told` hears of each loss. Pauses grow with failures that follow each other closely.
+    was lost; `told` hears of each loss, in words. Pauses grow with failures that follow each other
+    closely. What is news about the broker is logged, once for all its connections.
     """
     turn = 0
     while not stopping.is_set():
-        begun = time.monotonic()
+        begun, stood = time.monotonic(), False
         try:
             with failures.cancellations_told_apart():
                 async with broker.connect(purpose, stopping=stopping) as connection:
+                    stood = True
+                    _tell_reached(broker, purpose)
                     await serve(connection)
         except failures.AWAY as error:
-            told(error)
+            if not stopping.is_set():
+                told(_tell_away(broker, purpose, error, stood=stood))
         turn = 0 if time.monotonic() - begun > _STABLE_SECONDS else turn + 1
         # Anywhere between nothing and the most: replicas must not come back all at once.
         pause = random.random() * pause_at_most(turn)  # noqa: S311 - no secret
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await stopping.wait()
+
+
+def _tell_reached(broker: Broker, purpose: str) -> None:
+    if broker.troubles.ended(purpose):
+        _log.info("broker reached", extra={"broker": broker.place})
+
+
+def _tell_away(broker: Broker, purpose: str, error: BaseException, *, stood: bool) -> str:
+    """Log what is news about a connection that could not be made, or was lost; return it."""
+    why = failures.in_words(error, stood=stood)
+    if broker.troubles.has(purpose, why):
+        level = logging.WARNING if why == failures.LOST else logging.ERROR
+        extra = {"broker": broker.place, "reason": why, "error": type(error).__name__}
+        _log.log(level, "broker away", extra=extra)
+    return f"not connected to {broker.place}: {why}"
 
 
 def pause_at_most(turn: int) -> float:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
 
 from worker.core.messages import DeadReason
+from worker.flows.journey import UNTRACED
 from worker.flows.ports import LedgerUnavailable, PublishUnconfirmed, PublishUnroutable
 from worker.flows.settlement import Accept, Bury, Return, Settlement
 from worker.rabbitmq import failures, topology
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from worker.core.messages import Envelope
     from worker.flows.gate import Gate
+    from worker.flows.journey import Journeys
     from worker.rabbitmq.connection import Broker
     from worker.rabbitmq.publisher import Publisher
 
@@ -54,7 +56,7 @@ class Consumer:
     are being consumed. `note_burial` is told of each dead letter before it is published, and may
     raise LedgerUnavailable: then the message goes back; `buried` is told of its reason afterwards.
     `prefetch` bounds how many messages are in work at once, also across reconnections. `purpose`
-    names the connection at the broker.
+    names the connection at the broker. `journeys` is told of each message in work.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Consumer:
         note_burial: Callable[[Envelope, DeadReason], Awaitable[None]],
         buried: Callable[[DeadReason], None],
         purpose: str = "consumer",
+        journeys: Journeys = UNTRACED,
         check_every: timedelta = CHECK_EVERY,
     ) -> None:
         self._broker = broker
@@ -84,6 +87,8 @@ class Consumer:
         self._note_burial = note_burial
         self._buried = buried
         self._purpose = purpose
+        self._topology = f"topology of {queue}"
+        self._journeys = journeys
         self._check_every = check_every
         #: Delivered, and waiting for a place.
         self._waiting: deque[Delivery] = deque()
@@ -137,8 +142,11 @@ class Consumer:
                 await topology.ensure(connection, declare=self._declare)
         except topology.TopologyUnsafe as unsafe:
             self._report(False, f"unsafe: {unsafe}")
-            _log.error("topology unsafe", extra={"problems": list(unsafe.problems)})
+            if self._broker.troubles.has(self._topology, str(unsafe)):
+                _log.error("topology unsafe", extra={"problems": list(unsafe.problems)})
             return False
+        if self._broker.troubles.ended(self._topology):
+            _log.info("topology safe", extra={"queue": self._queue})
         return True
 
     async def _consume(self, connection: AbstractConnection) -> None:
@@ -216,23 +224,30 @@ class Consumer:
         self._begin()
 
     async def _carry_out(self, delivery: Delivery) -> None:
-        settlement = await self._handled(delivery)
-        try:
-            await self._settle(delivery, settlement)
-        except failures.AWAY:
-            # The broker will deliver it again; what was done is in the ledger.
-            _log.info("late settlement", extra={"settlement": type(settlement).__name__})
-        except Exception:  # noqa: BLE001
-            # A bug of ours: better delivered again than left without an answer.
-            _log.exception("settling failed", extra={"settlement": type(settlement).__name__})
-            with suppress(*failures.AWAY):
-                await self._settle(delivery, Return("settling failed"))
+        with ExitStack() as journey:
+            settlement = await self._handled(delivery, journey)
+            try:
+                await self._settle(delivery, settlement)
+            except failures.AWAY:
+                # The broker will deliver it again; what was done is in the ledger.
+                _log.info("late settlement", extra={"settlement": _word(settlement)})
+            except Exception:  # noqa: BLE001
+                # A bug of ours: better delivered again than left without an answer.
+                _log.exception("settling failed", extra={"settlement": _word(settlement)})
+                with suppress(*failures.AWAY):
+                    await self._settle(delivery, Return("settling failed"))
 
-    async def _handled(self, delivery: Delivery) -> Settlement:
+    async def _handled(self, delivery: Delivery, journey: ExitStack) -> Settlement:
+        """Carry a message out; what follows of it goes on in the same journey."""
         try:
             with failures.cancellations_told_apart():
                 envelope = delivery.read()
-                settlement = _UNREADABLE if envelope is None else await self._handle(envelope)
+                if envelope is None:
+                    settlement: Settlement = _UNREADABLE
+                else:
+                    handling = journey.enter_context(self._journeys.message(self._queue, envelope))
+                    settlement = await self._handle(handling.envelope)
+                    handling.settled(settlement)
         except Exception:  # noqa: BLE001
             # A bug that one message sets off must harm no other: it is tried again a few times.
             return self._failed(delivery)
@@ -246,7 +261,8 @@ class Consumer:
                 await delivery.accept()
             case Bury(reason, detail):
                 await self._bury(delivery, reason, detail)
-            case Return(after=after):
+            case Return(why=why, after=after):
+                _log.warning("message given back", extra={"queue": self._queue, "why": why})
                 await self._first(asyncio.sleep(after.total_seconds()))
                 await delivery.give_back()
             case _:  # pragma: no cover
@@ -265,7 +281,9 @@ class Consumer:
             await self._settle(delivery, Return("dead letter not confirmed"))
             return
         self._buried(reason)
-        _log.warning("dead letter", extra={"reason": reason.value, "detail": detail})
+        _log.warning(
+            "dead letter", extra={"queue": self._queue, "reason": reason.value, "detail": detail}
+        )
         await delivery.accept()
 
     async def _note(self, delivery: Delivery, reason: DeadReason) -> None:
@@ -275,7 +293,10 @@ class Consumer:
         except LedgerUnavailable:
             raise
         except Exception:  # noqa: BLE001 - a bug, or content that the ledger refuses
-            _log.exception("dead letter cannot be counted", extra={"reason": reason.value})
+            _log.exception(
+                "dead letter cannot be counted",
+                extra={"queue": self._queue, "reason": reason.value},
+            )
 
     def _failed(self, delivery: Delivery) -> Settlement:
         identity = delivery.identity
@@ -288,13 +309,16 @@ class Consumer:
         del self._failures[identity]
         return Bury(DeadReason.POISON, f"failed unexpectedly {POISON_AFTER} times")
 
-    def _tell_lost(self, error: BaseException) -> None:
-        self._report(False, f"not connected: {type(error).__name__}")
-        _log.warning("consumer disconnected", extra={"error": type(error).__name__})
+    def _tell_lost(self, why: str) -> None:
+        self._report(False, why)
 
     async def _first(self, *waits: Awaitable[object]) -> None:
         """Wait for the first of these, or for a stop."""
         await _first_of(*waits, self._stopping.wait())
+
+
+def _word(settlement: Settlement) -> str:
+    return type(settlement).__name__.lower()
 
 
 async def _first_of(*waits: Awaitable[object]) -> None:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Final
 from pamqp.commands import Basic
 
 from worker.core.events import moment
+from worker.flows.journey import UNTRACED
+from worker.rabbitmq.topology import EVENTS_EXCHANGE
 
 if TYPE_CHECKING:
     from pamqp.common import FieldTable
 
+    from worker.flows.journey import Journeys
     from worker.flows.ports import Outgoing
     from worker.rabbitmq.publisher import Publisher
 
@@ -23,22 +26,27 @@ _SHORT_LIMIT: Final = 255
 
 
 class Outbox:
-    """Publishes events through the publisher."""
+    """Publishes events through the publisher; `journeys` says which trace each carries on."""
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: Publisher, *, journeys: Journeys = UNTRACED) -> None:
         self._publisher = publisher
+        self._journeys = journeys
 
     async def announce(self, event: Outgoing) -> None:
         """Publish an event to the events exchange under its type."""
-        await self._publisher.event(event.type, event.body, _properties(event))
+        with self._journeys.publication(event, EVENTS_EXCHANGE, event.type) as traceparent:
+            await self._publisher.event(event.type, event.body, _properties(event, traceparent))
 
     async def answer(self, event: Outgoing) -> None:
         """Send a copy of an event to the queue that the request named."""
-        if event.reply_to is not None:
-            await self._publisher.reply(event.reply_to, event.body, _properties(event))
+        if event.reply_to is None:
+            return
+        with self._journeys.publication(event, "", event.reply_to) as traceparent:
+            properties = _properties(event, traceparent)
+            await self._publisher.reply(event.reply_to, event.body, properties)
 
 
-def _properties(event: Outgoing) -> Basic.Properties:
+def _properties(event: Outgoing, traceparent: str | None) -> Basic.Properties:
     headers: FieldTable = {
         "cloudEvents:specversion": "1.0",
         "cloudEvents:id": event.event_id,
@@ -47,8 +55,8 @@ def _properties(event: Outgoing) -> Basic.Properties:
         "cloudEvents:subject": event.message_id,
         "cloudEvents:time": moment(event.created_at),
     }
-    if event.traceparent is not None:
-        headers["traceparent"] = event.traceparent
+    if traceparent is not None:
+        headers["traceparent"] = traceparent
     return Basic.Properties(
         content_type="application/json",
         delivery_mode=_PERSISTENT,

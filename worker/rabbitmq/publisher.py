@@ -10,7 +10,6 @@ goes by the message id, which may be missing."""
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from aiormq.channel import Channel
 
     from worker.rabbitmq.connection import Broker
-
-_log = logging.getLogger(__name__)
 
 #: The broker understood, and will not take this very message.
 _REFUSED: Final = (
@@ -177,9 +174,8 @@ class Publisher:
             self._line = None
             self._connected.clear()
 
-    def _tell_lost(self, error: BaseException) -> None:
-        self._report(False, f"not connected: {type(error).__name__}")
-        _log.warning("publisher disconnected", extra={"error": type(error).__name__})
+    def _tell_lost(self, why: str) -> None:
+        self._report(False, why)
 
 
 async def _nobody(_stands: bool) -> None:  # noqa: FBT001 - a state

@@ -68,4 +68,4 @@ async def _publish(broker: Broker, key: str, message: aio_pika.Message) -> None:
     except (PublishError, ChannelNotFoundEntity) as error:
         raise PublishUnroutable(COMMANDS_EXCHANGE) from error
     except failures.AWAY as error:
-        raise PublishUnconfirmed(type(error).__name__) from error
+        raise PublishUnconfirmed(failures.in_words(error)) from error

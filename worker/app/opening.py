@@ -1,0 +1,93 @@
+"""How the ledger is opened at the start: a file at once or not at all, a server once it is there.
+
+A restart would mend no server, so the worker waits for it, alive and not ready; what is wrong with
+a file of its own it does not outlive. No step of any story stands here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from worker.flows.ports import LedgerUnavailable, StepRefused
+from worker.flows.troubles import Troubles
+from worker.ledger.engine import is_sqlite, place, sole_worker
+from worker.ledger.failures import in_words
+from worker.ledger.migrate import SchemaOutdated, migrate, require_schema
+from worker.ledger.store import HEARTBEAT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+
+    from worker.ledger.store import Ledger
+
+_log = logging.getLogger(__name__)
+
+_LEDGER = "ledger"
+
+
+class LedgerNews:
+    """Says whether the ledger is there: to the readiness always, to the log what is news."""
+
+    def __init__(self, url: str, report: Callable[[bool, str], None]) -> None:
+        self._place = place(url)
+        self._report = report
+        self._troubles = Troubles()
+
+    def away(self, error: Exception) -> None:
+        """Hear that it did not do what was asked, and why."""
+        why = in_words(error)
+        self._report(False, f"{self._place}: {why}")
+        if self._troubles.has(_LEDGER, why):
+            _log.error("ledger away", extra={"ledger": self._place, "reason": why})
+
+    def there(self) -> None:
+        """Hear that it did what was asked."""
+        self._report(True, "answering")
+        if self._troubles.ended(_LEDGER):
+            _log.info("ledger reached", extra={"ledger": self._place})
+
+
+async def make_ready(
+    url: str, ledger: Ledger, held: ExitStack, *, news: LedgerNews, stop: asyncio.Event
+) -> bool:
+    """Bring the ledger to where this worker may use it; False when a stop came before that.
+
+    `held` keeps a file for this worker alone. An embedded ledger is brought up to date right here;
+    a shared one is migrated on purpose, by `withdrawals-worker migrate`, and waited for until it
+    is. Raises LedgerLocked, LedgerFileUnfit and LedgerUnavailable for a file, for a server nothing.
+    """
+    if is_sqlite(url):
+        held.enter_context(sole_worker(url))
+        await migrate(url)
+        await ledger.forget_replicas()
+        await ledger.heartbeat()
+        return True
+    waiting = asyncio.create_task(_until_there(url, ledger, news), name="ledger awaited")
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            waiting.result()
+            return True
+        return False
+    finally:
+        stopped.cancel()
+        waiting.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await waiting
+
+
+async def _until_there(url: str, ledger: Ledger, news: LedgerNews) -> None:
+    while True:
+        try:
+            await require_schema(url)
+            await ledger.heartbeat()
+        except (LedgerUnavailable, SchemaOutdated, StepRefused) as error:
+            news.away(error)
+        else:
+            news.there()
+            return
+        await asyncio.sleep(HEARTBEAT.total_seconds())
