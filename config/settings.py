@@ -571,10 +571,13 @@ def load_settings(
     """
     values, problems = gather(os.environ if environ is None else environ, dotenv)
     fields = dict(variables(Settings))
+    # What is there and cannot be read is not missing as well.
+    unread = dict.fromkeys((problem.partition(":")[0] for problem in problems), "")
     problems += unknown_names(values, fields)
-    problems += incomplete_credentials(CREDENTIALS.values(), values)
+    incomplete = incomplete_credentials(CREDENTIALS.values(), values)
+    problems += (line for line in incomplete if line.partition(":")[0] not in unread)
     if need_provider:
-        problems += _missing_provider(values)
+        problems += _missing_provider(values | unread)
     settings = _parse({name: values[name] for name in fields if name in values}, problems)
     if settings is not None and need_provider:
         problems += _unfit_key(settings.upvest)

@@ -28,7 +28,12 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.resources import (
+    SERVICE_NAME,
+    SERVICE_VERSION,
+    Resource,
+    get_aggregated_resources,
+)
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
@@ -381,7 +386,7 @@ class Exporting:
 def _resource(version: str) -> Resource:
     """Return who we are; what the variables say (OTEL_SERVICE_NAME) goes before it."""
     own = Resource({SERVICE_NAME: _SERVICE, SERVICE_VERSION: version})
-    told = Resource.create()
+    told = get_aggregated_resources(())
     if str(told.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         return told.merge(own)
     return own.merge(told)

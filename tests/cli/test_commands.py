@@ -281,7 +281,7 @@ def test_help_lists_the_commands() -> None:
     """
     result = Commands()("--help")
 
-    for command in ("run", "check", "migrate", "submit", "show", "simulate", "demo"):
+    for command in ("run", "check", "migrate", "submit", "show", "simulate", "demo", "asyncapi"):
         assert f"\n  {command}" in result.stdout
 
 

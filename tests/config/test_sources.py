@@ -139,6 +139,19 @@ def test_a_folder_in_place_of_a_secret_is_named(tmp_path: Path, secrets: Path) -
     assert (f"{SECRET}: is a directory, {EXPECTED_FILE}",) == _problems(tmp_path, secrets)
 
 
+def test_what_cannot_be_read_is_not_said_to_be_missing(tmp_path: Path, secrets: Path) -> None:
+    """
+    One line for one file, although its partner is there.
+    """
+    (secrets / SECRET).mkdir()
+    key = {SECRET.replace("SECRET", "KEY"): "key"}
+
+    with pytest.raises(SettingsInvalid) as refused:
+        _load(tmp_path, secrets, **key)
+
+    assert (f"{SECRET}: is a directory, {EXPECTED_FILE}",) == refused.value.problems
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """
     A secret mount that is not there must not pass for "no secrets".

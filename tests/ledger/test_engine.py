@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -16,7 +20,7 @@ from worker.ledger.migrate import migrate, require_schema
 from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from worker.ledger.store import Ledger
 
@@ -62,6 +66,9 @@ def test_a_place_is_told_without_the_password(url: str, told: str) -> None:
         ("ledger.db", None),
         ("to/be/made/ledger.db", None),
         ("a-file/ledger.db", "{0}/a-file is not a folder"),
+        ("a-file/in/ledger.db", "{0}/a-file is not a folder"),
+        ("a-file", None),
+        (".", "{0} is a folder"),
     ],
 )
 def test_a_file_that_could_not_be_made_is_told_beforehand(
@@ -74,6 +81,34 @@ def test_a_file_that_could_not_be_made_is_told_beforehand(
 
     assert (why and why.format(tmp_path)) == why_unfit(f"sqlite:///{tmp_path / path}")
     assert [tmp_path / "a-file"] == list(tmp_path.iterdir())
+
+
+def test_a_missing_right_is_told_beforehand() -> None:
+    """
+    No right to the file, to the folder that it or what lies beside it would be in, or to look.
+    """
+    # Not below pytest's own folder: that one is closed to anybody but root.
+    with tempfile.TemporaryDirectory(prefix="withdrawals-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for inner in ("full", "closed", "open"):
+            (folder / inner).mkdir()
+        for file in ("full/ledger.db", "closed/ledger.db", "open/ledger.db"):
+            (folder / file).write_text("")
+        # The folder counts here: to this file anybody may write.
+        (folder / "full/ledger.db").chmod(0o666)
+        (folder / "open/ledger.db").chmod(0o444)
+        (folder / "full").chmod(0o555)
+        (folder / "closed").chmod(0o000)
+        files = ["full/new.db", "full/ledger.db", "closed/ledger.db", "open/ledger.db"]
+        told = _unprivileged(f"sqlite:///{folder / file}" for file in files)
+
+    assert [
+        f"nothing can be made in {folder}/full",
+        f"nothing can be made in {folder}/full",
+        f"nothing can be made in {folder}/closed",
+        f"{folder}/open/ledger.db cannot be written to",
+    ] == told
 
 
 @pytest.mark.parametrize(
@@ -192,3 +227,20 @@ async def test_a_table_that_is_missing_is_told_without_parameters(ledger_url: st
 def _printed(error: BaseException) -> str:
     """The error as a log would show it, with all that led to it."""
     return "".join(traceback.format_exception(error))
+
+
+def _unprivileged(urls: Iterable[str]) -> list[str]:
+    """Ask why the files are unfit, in a process that may not do everything, as root may."""
+    script = (
+        "import os, sys\n"
+        "from worker.ledger.engine import why_unfit\n"
+        "if os.geteuid() == 0:\n"
+        "    os.setgroups([])\n"
+        "    os.setuid(65534)\n"
+        "for url in sys.argv[1:]:\n"
+        "    print(why_unfit(url))\n"
+    )
+    command = [sys.executable, "-c", script, *urls]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (0, "") == (asked.returncode, asked.stderr)
+    return asked.stdout.splitlines()

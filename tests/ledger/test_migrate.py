@@ -169,6 +169,17 @@ async def test_a_database_that_cannot_be_reached(postgres: PostgresNode) -> None
             await ask(url)
 
 
+def test_each_step_follows_the_one_before_it() -> None:
+    """
+    By the names of their files, which is how a worker knows them without asking alembic.
+    """
+    steps = [import_module(f"{versions.__name__}.{name}") for name in _STEPS]
+    revisions = [name.partition("_")[0] for name in _STEPS]
+
+    assert revisions == [step.revision for step in steps]
+    assert [None, *revisions[:-1]] == [step.down_revision for step in steps]
+
+
 @pytest.mark.parametrize("name", _STEPS)
 def test_there_is_no_way_back(name: str) -> None:
     """

@@ -107,6 +107,9 @@ async def _broker(settings: Settings) -> Finding:
 
 async def _ledger(settings: Settings) -> Finding:
     url = settings.ledger.url.get_secret_value()
+    if is_sqlite(url) and (why := why_unfit(url)):
+        mend = "is WORKER_LEDGER__URL right, and the folder there and writable?"
+        return Finding("ledger", holds=False, detail=why, mend=mend)
     try:
         await require_schema(url)
     except SchemaOutdated as outdated:
@@ -119,9 +122,6 @@ async def _ledger(settings: Settings) -> Finding:
         return Finding("ledger", holds=False, detail=detail, mend=mend)
     else:
         detail = "reached, its schema is up to date"
-    if is_sqlite(url) and (why := why_unfit(url)):
-        mend = "is WORKER_LEDGER__URL right, and the folder there and writable?"
-        return Finding("ledger", holds=False, detail=why, mend=mend)
     return Finding("ledger", holds=True, detail=detail)
 
 

@@ -11,7 +11,7 @@ import fcntl
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from os import R_OK, W_OK, X_OK, access, getpid
+from os import F_OK, R_OK, W_OK, X_OK, access, getpid
 from pathlib import Path
 from socket import gethostname
 from time import monotonic, sleep
@@ -144,6 +144,8 @@ def sole_worker(url: str) -> Iterator[None]:
         yield
         return
     database = Path(address(url).database or "")
+    if (unfit := why_unfit(url)) is not None:
+        raise LedgerFileUnfit(f"the ledger file {database} cannot be used: {unfit}")
     try:
         # Resolved: whoever comes by way of a link finds the same lock.
         path = Path(f"{database.resolve()}.lock")
@@ -152,7 +154,7 @@ def sole_worker(url: str) -> Iterator[None]:
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
         why = f"{(error.strerror or type(error).__name__).lower()}: {error.filename}"
-        raise LedgerFileUnfit(f"the ledger file {database} cannot be made: {why}") from None
+        raise LedgerFileUnfit(f"the ledger file {database} cannot be used: {why}") from None
     with file:
         _lock(file, database)
         yield
@@ -161,9 +163,15 @@ def sole_worker(url: str) -> Iterator[None]:
 def why_unfit(url: str) -> str | None:
     """Say why a SQLite ledger could not be kept at its place; None when it could. Makes nothing."""
     database = Path(address(url).database or "").absolute()
-    there = next(path for path in (database, *database.parents) if path.exists())
+    # By `access`, for which what may not be looked at is not there.
+    there = next(path for path in (database, *database.parents) if access(path, F_OK))
     if there == database:
-        return None if access(database, R_OK | W_OK) else f"{database} cannot be written to"
+        if database.is_dir():
+            return f"{database} is a folder"
+        if not access(database, R_OK | W_OK):
+            return f"{database} cannot be written to"
+        # SQLite keeps a journal beside it, and we our lock.
+        there = database.parent
     if not there.is_dir():
         return f"{there} is not a folder"
     return None if access(there, W_OK | X_OK) else f"nothing can be made in {there}"

@@ -1,17 +1,15 @@
 """Brings a ledger's schema up to date, or tells that it is not.
 
-The steps themselves stand in `migrations`."""
+The steps themselves stand in `migrations`. Alembic is imported where one of them is missing, and not
+for every start of a worker."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import func, select
+from sqlalchemy import column, func, inspect, select, table
 
 from worker.ledger.engine import address, is_sqlite, open_database
 from worker.ledger.failures import meaning
@@ -28,6 +26,8 @@ _T = TypeVar("_T")
 #: A step may take this long, waiting for another migration included.
 MIGRATION_SECONDS: Final = 600.0
 _STEPS: Final = Path(__file__).parent / "migrations"
+#: Where alembic writes down how far a ledger is.
+_WRITTEN: Final = table("alembic_version", column("version_num"))
 #: Any number, but the same for all: only one migration runs at a time on a shared database.
 _MIGRATION_LOCK: Final = 7_301_946_120
 
@@ -56,7 +56,7 @@ async def require_schema(url: str) -> None:
     workers run side by side during an update. A file that is not there yet is not made.
     """
     before = None
-    if not is_sqlite(url) or _file(url).exists():
+    if not is_sqlite(url) or _is_there(_file(url)):
         before = await _run(open_database(url, writer=False, connections=1), _revision)
     if before is None or (before != _head() and _is_known(before)):
         message = (
@@ -79,35 +79,51 @@ def _file(url: str) -> Path:
     return Path(address(url).database or "")
 
 
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:
+        # It may not be looked at; whoever opens it is told so.
+        return True
+
+
 def _upgrade(connection: Connection) -> tuple[str | None, str]:
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
     before = _revision(connection)
-    if before is not None and not _is_known(before):
+    if before is not None and (before == _head() or not _is_known(before)):
         return before, before
-    config = _config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    _run_missing(connection)
     return before, _head()
 
 
-def _is_known(revision: str) -> bool:
-    return revision in {step.revision for step in _scripts().walk_revisions()}
+def _run_missing(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - most starts need none of it
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(_STEPS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table(_WRITTEN.name):
+        return None
+    revision: str | None = connection.execute(select(_WRITTEN)).scalar_one_or_none()
+    return revision
+
+
+def _is_known(revision: str) -> bool:
+    return revision in _revisions()
 
 
 def _head() -> str:
-    return str(_scripts().get_current_head())
+    return _revisions()[-1]
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_STEPS))
-    return config
+@cache
+def _revisions() -> tuple[str, ...]:
+    """Return the revisions of all steps in their order: each file's name begins with its own."""
+    names = (path.name for path in (_STEPS / "versions").glob("[0-9]*_*.py"))
+    return tuple(sorted(name.partition("_")[0] for name in names))
