@@ -21,6 +21,7 @@ from tests.core.builders import (
     refused,
 )
 from tests.core.model import Call, Crash, Fate, Provider, Worker
+from worker.core.answers import Throttled, Unclear
 from worker.core.decide import (
     PROCEEDS_WAITED_FOR,
     WALLET_BELIEVED,
@@ -169,6 +170,29 @@ def test_the_age_of_a_refused_key_counts_from_its_first_call() -> None:
 
     assert (NOW, True) == (early.first_attempt_at, early.in_doubt)
     assert NOW + PATIENCE.forgotten == late.first_attempt_at
+
+
+def test_a_call_that_was_turned_away_makes_no_key_young() -> None:
+    """
+    It was refused before: what is remembered since then ends when it would have ended anyhow.
+    """
+    begun = intend(SHORT, now=NOW + timedelta(hours=22), patience=PATIENCE).withdrawal
+    away = create(replace(begun, in_doubt=False), Throttled(), now=NOW + timedelta(hours=22))
+    later = NOW + timedelta(hours=23, minutes=30)
+
+    assert NOW == away.withdrawal.first_attempt_at
+    assert Step.WAIT is next_step(away.withdrawal, now=later, patience=PATIENCE)
+
+
+def test_silence_after_a_call_that_was_turned_away_is_asked_about_with_the_same_key() -> None:
+    """
+    Both left under one intent, whose time is that of the key.
+    """
+    begun = a_withdrawal(in_doubt=False)
+    doubted = create(create(begun, Throttled()).withdrawal, Unclear("timeout")).withdrawal
+
+    assert (True, begun.first_attempt_at) == (doubted.in_doubt, doubted.first_attempt_at)
+    assert Step.CREATE is next_step(doubted, now=NOW, patience=PATIENCE)
 
 
 def test_a_key_that_may_just_be_forgotten_is_not_used() -> None:

@@ -392,10 +392,9 @@ def decide_create(
             wait = max(wait, _asked_for(answer, patience))
             return _later(replace(withdrawal, in_doubt=True), wait, now=now)
         case Throttled() | Denied():
-            # Turned away at the door: what was not in doubt before never used its key.
-            first_at = withdrawal.first_attempt_at if withdrawal.in_doubt else None
-            away = replace(withdrawal, first_attempt_at=first_at)
-            return _later(away, _asked_for(answer, patience), now=now)
+            # Turned away at the door. The key's age goes on: earlier calls, refused for certain,
+            # may have used it, and so may one that was sent just before under the same permit.
+            return _later(withdrawal, _asked_for(answer, patience), now=now)
         case _:  # pragma: no cover
             assert_never(answer)
 
