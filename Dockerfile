@@ -73,11 +73,12 @@ RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-d
 FROM python
 
 # The working directory is the place of a ledger in SQLite: WORKER_LEDGER__URL is a file in it unless
-# set. It is no VOLUME: where nobody mounted one, a read-only root refuses to begin a ledger, and that
+# set. Its group is 0, so that a user whose number the platform chose (OpenShift) may enter it. It is no
+# VOLUME: where nobody mounted one, a read-only root refuses to begin a ledger, and that
 # is better than one that is forgotten with the container.
 RUN echo 'withdrawals:x:10001:10001::/var/lib/withdrawals:/usr/sbin/nologin' >>/etc/passwd \
  && echo 'withdrawals:x:10001:' >>/etc/group \
- && install --directory --owner=10001 --group=10001 --mode=0770 /var/lib/withdrawals
+ && install --directory --owner=10001 --group=0 --mode=0770 /var/lib/withdrawals
 WORKDIR /var/lib/withdrawals
 
 ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \

@@ -64,10 +64,6 @@ app.kubernetes.io/version: {{ $context.Chart.AppVersion | quote }}
 {{- default (include "withdrawals-worker.fullname" .) .Values.existingSecret }}
 {{- end }}
 
-{{- define "withdrawals-worker.configMapName" -}}
-{{- include "withdrawals-worker.fullname" . }}
-{{- end }}
-
 {{/* The volume of a SQLite ledger. */}}
 {{- define "withdrawals-worker.claimName" -}}
 {{- default (printf "%s-ledger" (include "withdrawals-worker.fullname" .)) .Values.persistence.existingClaim }}

@@ -5,7 +5,7 @@ metadata:
   labels:
     {{- include "withdrawals-worker.podLabels" (list . "worker") | nindent 4 }}
   annotations:
-    # A worker reads its settings once: it is replaced when they change.
+    # Of the settings below: pods with the same line have the same settings.
     checksum/config: {{ include "withdrawals-worker.variables" . | sha256sum }}
     kubectl.kubernetes.io/default-container: worker
     {{- with .Values.podAnnotations }}
@@ -30,6 +30,7 @@ spec:
   {{- end }}
   {{- end }}
   {{- $migrates := and (not $sqlite) (eq .Values.migration.mode "init") }}
+  {{- $owner := and $migrates (not (empty .Values.migration.ledgerUrl.key)) }}
   {{- if or .Values.extraInitContainers $migrates }}
   initContainers:
     {{- with .Values.extraInitContainers }}
@@ -37,8 +38,9 @@ spec:
     {{- end }}
     {{- if $migrates }}
     - name: migrate
-      args: [migrate]
-      {{- include "withdrawals-worker.container" . | nindent 6 }}
+      # A database that is away is waited for; after that the pod's status says why it does not start.
+      args: [migrate, --wait, {{ .Values.migration.waitSeconds | quote }}]
+      {{- include "withdrawals-worker.container" (list . ($owner | ternary "migration-secrets" "secrets")) | nindent 6 }}
       resources:
         {{- toYaml (default .Values.resources .Values.migration.resources) | nindent 8 }}
     {{- end }}
@@ -46,7 +48,7 @@ spec:
   containers:
     - name: worker
       args: [run]
-      {{- include "withdrawals-worker.container" . | nindent 6 }}
+      {{- include "withdrawals-worker.container" (list . "secrets") | nindent 6 }}
         {{- if $sqlite }}
         - name: ledger
           mountPath: /var/lib/withdrawals
@@ -62,7 +64,7 @@ spec:
         {{- end }}
       startupProbe:
         httpGet:
-          path: /startupz
+          path: /livez
           port: http
         {{- toYaml .Values.startupProbe | nindent 8 }}
       livenessProbe:
@@ -87,6 +89,11 @@ spec:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   volumes:
+    {{- include "withdrawals-worker.secrets" (list . "secrets" .Values.secrets.ledgerUrl) | nindent 4 }}
+    {{- if $owner }}
+    # For the migration alone: its user may change the ledger's tables, the worker's need not.
+    {{- include "withdrawals-worker.secrets" (list . "migration-secrets" .Values.migration.ledgerUrl) | nindent 4 }}
+    {{- end }}
     {{- include "withdrawals-worker.volumes" . | nindent 4 }}
     {{- if $sqlite }}
     - name: ledger
@@ -131,79 +138,86 @@ dnsConfig:
 {{- end }}
 {{- end }}
 
-{{/* What every container of our image has. */}}
+{{/* What every container of our image has, given the context and the volume of its secrets. */}}
 {{- define "withdrawals-worker.container" -}}
-image: {{ include "withdrawals-worker.image" . }}
-imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- $context := first . -}}
+image: {{ include "withdrawals-worker.image" $context }}
+imagePullPolicy: {{ $context.Values.image.pullPolicy }}
+# What is last in the log becomes the reason in the pod's status.
+terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
-  {{- toYaml .Values.securityContext | nindent 2 }}
+  {{- toYaml $context.Values.securityContext | nindent 2 }}
+{{- with $context.Values.extraEnvFrom }}
 envFrom:
-  - configMapRef:
-      name: {{ include "withdrawals-worker.configMapName" . }}
-  {{- with .Values.extraEnvFrom }}
   {{- toYaml . | nindent 2 }}
-  {{- end }}
-{{- include "withdrawals-worker.env" (list . "") }}
+{{- end }}
+env:
+  {{- include "withdrawals-worker.env" $context | trim | nindent 2 }}
 volumeMounts:
   {{- include "withdrawals-worker.mounts" . | nindent 2 }}
 {{- end }}
 
-{{/* `env`, if there is anything for it, given the context and what comes first: who we are, for
-spans, and what the user adds. */}}
+{{/* The settings, who we are (for spans), and what the user adds. The settings stand in the pod and in
+no ConfigMap: so a pod that starts again while a release is rolled out, or after it was taken back, finds
+the settings of its own release, and no old worker reads what only a new one knows. */}}
 {{- define "withdrawals-worker.env" }}
-{{- $context := first . }}
-{{- $tracing := eq (include "withdrawals-worker.tracing" $context) "true" }}
-{{- if or (last .) $tracing $context.Values.extraEnv }}
-env:
-  {{- with last . }}
-  {{- . | nindent 2 }}
-  {{- end }}
-  {{- if $tracing }}
-  - name: POD_NAME
-    valueFrom:
-      fieldRef:
-        fieldPath: metadata.name
-  - name: POD_NAMESPACE
-    valueFrom:
-      fieldRef:
-        fieldPath: metadata.namespace
-  - name: OTEL_RESOURCE_ATTRIBUTES
-    value: k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)
-  {{- end }}
-  {{- with $context.Values.extraEnv }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+{{- range $name, $value := include "withdrawals-worker.variables" . | fromYaml }}
+- name: {{ $name }}
+  {{- /* A dollar is doubled, or Kubernetes would take $(NAME) for a reference. */}}
+  value: {{ $value | replace "$" "$$" | quote }}
 {{- end }}
+{{- if eq (include "withdrawals-worker.tracing" .) "true" }}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: POD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)
 {{- end }}
-
-{{- define "withdrawals-worker.mounts" -}}
-- name: secrets
-  mountPath: {{ include "withdrawals-worker.secretsDir" . }}
-  readOnly: true
-- name: tmp
-  mountPath: /tmp
-{{- with .Values.extraVolumeMounts }}
+{{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
-{{- define "withdrawals-worker.volumes" -}}
-- name: secrets
+{{- define "withdrawals-worker.mounts" -}}
+{{- $context := first . -}}
+- name: {{ last . }}
+  mountPath: {{ include "withdrawals-worker.secretsDir" $context }}
+  readOnly: true
+- name: tmp
+  mountPath: /tmp
+{{- with $context.Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The volume of the secrets, given the context, its name, and where the ledger's URL is. */}}
+{{- define "withdrawals-worker.secrets" -}}
+{{- $context := first . -}}
+- name: {{ index . 1 }}
   projected:
     # Readable by the pod's group alone, which is fsGroup.
     defaultMode: 0440
     sources:
       - secret:
-          name: {{ include "withdrawals-worker.secretName" . }}
+          name: {{ include "withdrawals-worker.secretName" $context }}
       # What is listed by its key has to be there: without it the pod does not start, and its events
       # say which is missing.
-      {{- include "withdrawals-worker.secretKey" (list . .Values.secrets.rabbitmqUrl "WORKER_RABBITMQ__URL") | nindent 6 }}
-      {{- if eq .Values.ledger.type "postgresql" }}
-      {{- include "withdrawals-worker.secretKey" (list . .Values.secrets.ledgerUrl "WORKER_LEDGER__URL") | nindent 6 }}
+      {{- include "withdrawals-worker.secretKey" (list $context $context.Values.secrets.rabbitmqUrl "WORKER_RABBITMQ__URL") | nindent 6 }}
+      {{- if eq $context.Values.ledger.type "postgresql" }}
+      {{- include "withdrawals-worker.secretKey" (list $context (last .) "WORKER_LEDGER__URL") | nindent 6 }}
       {{- end }}
-      {{- if .Values.secrets.upvestPrivateKey.key }}
-      {{- include "withdrawals-worker.secretKey" (list . .Values.secrets.upvestPrivateKey "upvest-private-key.pem") | nindent 6 }}
+      {{- if $context.Values.secrets.upvestPrivateKey.key }}
+      {{- include "withdrawals-worker.secretKey" (list $context $context.Values.secrets.upvestPrivateKey "upvest-private-key.pem") | nindent 6 }}
       {{- end }}
+{{- end }}
+
+{{/* What else every pod of ours has for volumes. */}}
+{{- define "withdrawals-worker.volumes" -}}
 - name: tmp
   emptyDir:
     sizeLimit: 64Mi

@@ -14,6 +14,21 @@ who skip it. */}}
 {{- fail "A SQLite ledger serves one worker: set replicaCount to 1 and leave autoscaling and keda off, or set ledger.type to postgresql." }}
 {{- end }}
 {{- end }}
+{{- if eq .Values.ledger.type "postgresql" }}
+{{- $none := "^0+%?$" }}
+{{- if and (regexMatch $none (toString .Values.rollingUpdate.maxSurge)) (regexMatch $none (toString .Values.rollingUpdate.maxUnavailable)) }}
+{{- fail "rollingUpdate.maxSurge and rollingUpdate.maxUnavailable are both 0: no worker could ever be replaced." }}
+{{- end }}
+{{- if ge (int .Values.minReadySeconds) (int .Values.progressDeadlineSeconds) }}
+{{- fail (printf "minReadySeconds is %d and progressDeadlineSeconds %d: no update could end in time. The second has to be the larger." (int .Values.minReadySeconds) (int .Values.progressDeadlineSeconds)) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
+{{- fail (printf "autoscaling.minReplicas is %d, more than the %d of autoscaling.maxReplicas." (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
+{{- end }}
+{{- if and .Values.webhooks.enabled (eq (int .Values.settings.http.port) (int .Values.settings.webhooks.port)) }}
+{{- fail (printf "settings.http.port and settings.webhooks.port are both %d: webhooks need a port of their own, or whoever delivers them could read the metrics." (int .Values.settings.http.port)) }}
+{{- end }}
 {{- if and .Values.autoscaling.enabled $keda }}
 {{- fail "autoscaling and keda are both enabled: only one of them may set the number of workers." }}
 {{- end }}

@@ -1,12 +1,14 @@
 {{/* The worker's settings as its variables, one `NAME: "value"` a line. Every key of `settings` is a
 variable: WORKER_, the path in capitals, two underscores between levels. What is empty is left out,
-as the worker reads it. */}}
+as the worker reads it, and what the worker takes by itself (_defaults.tpl): so that no default wins
+over what the Secret says. */}}
 {{- define "withdrawals-worker.variables" -}}
 {{- $settings := deepCopy .Values.settings }}
 {{- if .Values.rabbitmqTopology.enabled }}
 {{- $_ := set $settings.rabbitmq "declare" false }}
 {{- end }}
-{{- include "withdrawals-worker.variablesBelow" (dict "prefix" "WORKER_" "tree" $settings) }}
+{{- $defaults := include "withdrawals-worker.defaults" . | fromYaml }}
+{{- include "withdrawals-worker.variablesBelow" (dict "prefix" "WORKER_" "tree" $settings "defaults" $defaults) }}
 WORKER_SECRETS_DIR: {{ include "withdrawals-worker.secretsDir" . | quote }}
 {{- if eq .Values.ledger.type "sqlite" }}
 WORKER_LEDGER__URL: "sqlite:////var/lib/withdrawals/withdrawals.db"
@@ -28,10 +30,13 @@ OTEL_EXPORTER_OTLP_ENDPOINT: {{ . | quote }}
 {{- range $key, $value := .tree }}
 {{- $name := printf "%s%s" $.prefix (snakecase $key | upper) }}
 {{- if kindIs "map" $value }}
-{{- include "withdrawals-worker.variablesBelow" (dict "prefix" (printf "%s__" $name) "tree" $value) }}
+{{- include "withdrawals-worker.variablesBelow" (dict "prefix" (printf "%s__" $name) "tree" $value "defaults" $.defaults) }}
 {{- else if not (or (kindIs "invalid" $value) (eq (toString $value) "")) }}
 {{- /* toJson, since a large number is 7.776e+06 otherwise. */}}
-{{ $name }}: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}
+{{- $text := kindIs "string" $value | ternary $value (toJson $value) }}
+{{- if ne $text (get $.defaults $name) }}
+{{ $name }}: {{ $text | quote }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 _RABBITMQ: Final = {"WORKER_RABBITMQ__URL": "amqps://worker:secret@rabbitmq.messaging:5671/payouts"}
 _POSTGRESQL: Final = "postgresql://worker:secret@ledger.databases:5432/withdrawals"
+_OWNER: Final = "postgresql://owner:secret@ledger.databases:5432/withdrawals"
 _LEDGER: Final = {"WORKER_LEDGER__URL": _POSTGRESQL}
 _BLUUM: Final = {
     "WORKER_BLUUM__API_KEY": "key",
@@ -31,6 +32,7 @@ SECRETS: Final[dict[str, dict[str, str]]] = {
     "withdrawals-upvest": _RABBITMQ | _LEDGER | {"WORKER_UPVEST__CLIENT_SECRET": "secret"},
     "upvest-signing": {"key.pem": _KEY.decode()},
     "ledger-app": {"uri": _POSTGRESQL},
+    "ledger-owner": {"uri": _OWNER},
     "rabbitmq-management": {"url": "https://worker:secret@rabbitmq.messaging:15671/payouts"},
     "registry": {".dockerconfigjson": "{}"},
     "payouts-tls": {"tls.crt": "", "tls.key": ""},

@@ -1,7 +1,8 @@
 """What of the chart is written from other files: `python -m tests.helm.generated` (`make chart`).
 
-The settings in values and schema come from the settings class, the README from the comments of the
-values, the version from pyproject.toml, rules and dashboard from config/. No template is read."""
+The settings in values and schema come from the settings class, and with them the worker's defaults;
+the README from the comments of the values, the version from pyproject.toml, rules and dashboard
+from config/. No template is read."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from config.settings import Settings
-from config.variables import expected_of, is_secret, write_value
+from config.variables import expected_of, is_secret, variables, write_value
 from tests.helm.readme import readme
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def generated() -> dict[Path, str]:
     """
     values = with_settings((CHART / "values.yaml").read_text())
     schema = json.loads((CHART / "values.schema.json").read_text())
-    schema["properties"]["settings"] = settings_schema(Settings)
+    schema["properties"]["settings"] = settings = settings_schema(Settings)
+    settings["properties"]["http"]["properties"]["host"] |= _REACHABLE
     copies = {
         CHART / "files" / copy: (ROOT / "config" / path).read_text()
         for path, copy in COPIES.items()
@@ -50,6 +52,7 @@ def generated() -> dict[Path, str]:
     return copies | {
         CHART / "Chart.yaml": with_version((CHART / "Chart.yaml").read_text()),
         CHART / "values.yaml": values,
+        CHART / "templates" / "_defaults.tpl": defaults(),
         CHART / "values.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
         CHART / "README.md": readme((CHART / "README.head.md").read_text(), values),
     }
@@ -127,6 +130,39 @@ def _default(name: str, field: FieldInfo) -> object:
             return field.default
 
 
+# --- the defaults in templates/_defaults.tpl -----------------------------------------------------
+
+_HEAD: Final = """\
+{{/* Written from config/settings.py by `make chart`: what the worker takes where nothing is said.
+Not here is what the chart goes by and so says in any case: ports, the probes' address, the time to
+stop. */}}
+"""
+#: The variables that the chart says in any case.
+_SAID: Final = (
+    "WORKER_HTTP__",
+    "WORKER_LEDGER__",
+    "WORKER_SHUTDOWN_TIMEOUT",
+    "WORKER_WEBHOOKS__PORT",
+)
+
+
+def defaults() -> str:
+    """The template of the worker's own defaults, `NAME: "text"` a line, as the chart has them."""
+    lines = (
+        f"{name}: {json.dumps(text if isinstance(text, str) else json.dumps(text))}"
+        for name, text in _defaults()
+    )
+    body = "\n".join(lines)
+    return f'{_HEAD}{{{{- define "withdrawals-worker.defaults" -}}}}\n{body}\n{{{{- end }}}}\n'
+
+
+def _defaults() -> Iterator[tuple[str, object]]:
+    for name, field in variables(Settings):
+        known = not (is_secret(field) or field.default is PydanticUndefined)
+        if known and not name.startswith(_SAID) and (text := _default(name, field)) != "":
+            yield name, text
+
+
 # --- the settings in values.schema.json -----------------------------------------------------------
 
 #: What a pattern can say of a text, and in which words; None stands for those of the settings.
@@ -143,6 +179,11 @@ _TEXTS: Final[dict[str, tuple[str, str | None]]] = {
         "the UUID of the client",
     ),
     "keyId": (r"^[!#-\[\]-~]{0,200}$", "the id of the key, without spaces and quotes"),
+}
+#: Of the address that the kubelet asks.
+_REACHABLE: Final = {
+    "if": {"pattern": r"^(127\.|localhost|\[?::1\]?$)"},
+    "then": {"const": "an address that others reach: the probes come from outside the pod"},
 }
 #: A port that a worker without rights may take, and that others can be told beforehand.
 _PORT: Final = {"minimum": 1024}

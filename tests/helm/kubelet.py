@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.helm.manifests import Manifest, Pod
 
-_REFERENCE: Final = re.compile(r"\$\((\w+)\)")
+_REFERENCE: Final = re.compile(r"\$\$|\$\((\w+)\)")
 
 
 class Namespace:
@@ -49,7 +49,7 @@ def environment(
         found |= _source(source, namespace)
     for variable in container.get("env", ()):
         found[variable["name"]] = _REFERENCE.sub(
-            lambda reference: found[reference[1]], _value(variable)
+            lambda reference: found[reference[1]] if reference[1] else "$", _value(variable)
         )
     volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", ())}
     mounts = [mount for mount in container["volumeMounts"] if mount["name"] in volumes]

@@ -4,6 +4,8 @@ The policies are read, not enforced: no cluster runs here."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import TYPE_CHECKING, Any, Final, get_args
 from urllib.parse import urlsplit
 
@@ -34,7 +36,7 @@ async def test_every_path_that_is_asked_for_is_served(chart: Chart) -> None:
     Probes, metrics and the test of the release ask for nothing that the worker does not have.
     """
     manifests = parse(chart.rendered("monitoring"))
-    paths = {"/metrics", "/readyz"}
+    paths = {"/metrics"}
     for pod in pods(manifests):
         for container in pod.containers:
             paths |= {
@@ -51,8 +53,35 @@ async def test_every_path_that_is_asked_for_is_served(chart: Chart) -> None:
     ):
         found = {path: (await client.get(path)).status_code for path in paths | asked}
 
-    assert {"/startupz", "/livez", "/readyz", "/metrics"} == found.keys()
+    assert {"/livez", "/readyz", "/metrics"} == found.keys()
     assert 404 not in found.values()
+
+
+async def test_the_release_is_checked_once_a_worker_is_ready(chart: Chart) -> None:
+    """
+    `helm test` waits for a worker, then becomes the check; without one it says why there is none.
+    """
+    (pod,) = (pod for pod in pods(parse(chart.rendered("default"))) if pod.owner.startswith("Pod/"))
+    (check,) = pod.containers
+    script, _, _, *command = check["args"]
+    health = Health()
+    said = []
+    async with serve_probes(health, CollectorRegistry(), host="127.0.0.1", port=0) as port:
+        for seconds in ("0", "60"):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-Ic", script, f"http://127.0.0.1:{port}/readyz", seconds),
+                *("/bin/echo", "became", *command),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            out, errors = await process.communicate()
+            said.append((process.returncode, out.decode(), errors.decode()))
+            health.started()
+
+    assert [
+        (1, "", "no worker is ready (startup: still starting)\n"),
+        (0, "ok   worker: ready\nbecame withdrawals-worker check\n", ""),
+    ] == said
 
 
 def test_an_ingress_leads_to_every_provider(chart: Chart) -> None:

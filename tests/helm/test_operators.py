@@ -11,7 +11,7 @@ import yaml
 
 from tests.helm.chart import CHART, SETS, Chart
 from tests.helm.existing import SECRETS
-from tests.helm.manifests import of_kind, parse
+from tests.helm.manifests import of_kind, parse, worker
 from worker.rabbitmq import topology
 
 CONFIG: Final = Path(__file__).parents[2] / "config"
@@ -49,7 +49,7 @@ def test_alerts_lead_to_the_runbook_and_to_the_team(chart: Chart) -> None:
 
 def test_grafana_gets_the_dashboard_of_config(chart: Chart) -> None:
     """
-    The same document, where the sidecar looks for it.
+    The same document, where the sidecar looks for it, its links leading to the runbook's address.
     """
     manifests = parse(chart.rendered("monitoring"))
     (found,) = (
@@ -59,9 +59,11 @@ def test_grafana_gets_the_dashboard_of_config(chart: Chart) -> None:
     )
 
     assert "1" == found["metadata"]["labels"]["grafana_dashboard"]
-    assert json.loads((CONFIG / "grafana" / "dashboard.json").read_text()) == json.loads(
-        found["data"]["withdrawals-worker.json"]
-    )
+    document = (CONFIG / "grafana" / "dashboard.json").read_text()
+    address = "https://wiki.example.com/withdrawals-worker/runbook"
+    expected = document.replace("https://example.com/docs/runbook.md", address)
+    assert document != expected
+    assert json.loads(expected) == json.loads(found["data"]["withdrawals-worker.json"])
 
 
 def test_the_broker_gets_what_the_worker_would_declare(chart: Chart) -> None:
@@ -95,14 +97,14 @@ def test_no_message_goes_with_the_release(chart: Chart) -> None:
     """
     manifests = parse(chart.rendered("topology"))
     made = of_kind(manifests, "Exchange", "Queue", "Binding")
-    (settings,) = of_kind(manifests, "ConfigMap")
+    (container,) = worker(manifests)[1].spec["containers"]
 
     assert {"keep"} == {
         found["metadata"]["annotations"]["helm.sh/resource-policy"] for found in made
     }
     assert {"retain"} == {found["spec"]["deletionPolicy"] for found in of_kind(manifests, "Queue")}
     assert {"payouts"} == {found["spec"]["vhost"] for found in made}
-    assert "false" == settings["data"]["WORKER_RABBITMQ__DECLARE"]
+    assert {"name": "WORKER_RABBITMQ__DECLARE", "value": "false"} in container["env"]
 
 
 def test_keda_watches_the_requests_queue(chart: Chart) -> None:

@@ -28,7 +28,7 @@ data:
 _OF_A_CHART: Final = re.compile(
     r"Chart\.yaml|values\.yaml|values\.schema\.json|README\.md|\.helmignore"
     r"|templates/(tests/)?[\w-]+\.(yaml|tpl)|templates/NOTES\.txt"
-    r"|files/(alerts\.yaml|dashboard\.json|wait_ready\.py)"
+    r"|files/(alerts\.yaml|dashboard\.json|check_ready\.py)"
 )
 
 
@@ -58,6 +58,28 @@ def test_the_package_holds_the_chart_and_nothing_else(chart: Chart, tmp_path: Pa
     assert chart.rendered("monitoring") == rendered.stdout
 
 
+def test_another_chart_may_have_it_as_a_dependency(chart: Chart, tmp_path: Path) -> None:
+    """
+    The key that a condition of that chart goes by is no unknown one.
+    """
+    (tmp_path / "charts").mkdir()
+    (tmp_path / "charts" / "withdrawals-worker").symlink_to(CHART)
+    dependency = {"name": "withdrawals-worker", "version": "*"}
+    condition = {"condition": "withdrawals-worker.enabled"}
+    about = {"apiVersion": "v2", "name": "payouts", "version": "1.0.0"}
+    (tmp_path / "Chart.yaml").write_text(
+        yaml.safe_dump(about | {"dependencies": [dependency | condition]})
+    )
+    found = []
+    for enabled in (True, False):
+        values = {"withdrawals-worker": {"enabled": enabled, "existingSecret": "withdrawals"}}
+        (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+        done = chart.run("template", "payouts", str(tmp_path))
+        found.append((done.returncode, "kind: Deployment" in done.stdout))
+
+    assert [(0, True), (0, False)] == found
+
+
 def test_the_chart_is_of_the_workers_version() -> None:
     """
     The image that it takes by default is the one that was built with it.
@@ -80,7 +102,7 @@ def test_the_notes_say_what_to_do_next(chart: Chart, tmp_path: Path) -> None:
     (copy / "templates" / "NOTES.txt").rename(copy / "files" / "NOTES.txt")
     (copy / "templates" / "notes.yaml").write_text(_NOTES)
     shown = {}
-    for name in ("default", "sqlite", "webhooks", "topology"):
+    for name in ("default", "sqlite", "webhooks", "topology", "servicemonitor"):
         values = str(VALUES / f"{name}.yaml")
         done = chart.run(
             "template", "payouts", str(copy), "-f", values, "-s", "templates/notes.yaml"
@@ -92,3 +114,6 @@ def test_the_notes_say_what_to_do_next(chart: Chart, tmp_path: Path) -> None:
         assert "helm -n money test payouts" in notes
         assert "<no value>" not in notes
     assert "payouts.example.com" in shown["webhooks"]
+    assert ["servicemonitor"] == [
+        name for name, notes in shown.items() if "runbookBaseUrl is empty" in notes
+    ]

@@ -164,6 +164,46 @@ CASES: Final = {
         {"existingSecret": "My Secret"},
         "at '/existingSecret': value must be 'the name of an object in Kubernetes",
     ),
+    "a setting among the variables": Case(
+        _SECRET | {"extraEnv": [{"name": "WORKER_HTTP__PORT", "value": "9090"}]},
+        "at '/extraEnv/0/name': value must be 'nothing that begins with WORKER_: settings belong",
+    ),
+    "an update of nobody": Case(
+        _SECRET | {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}},
+        "rollingUpdate.maxSurge and rollingUpdate.maxUnavailable are both 0",
+    ),
+    "an update that cannot end": Case(
+        _SECRET | {"minReadySeconds": 600},
+        "minReadySeconds is 600 and progressDeadlineSeconds 600: no update could end in time",
+    ),
+    "fewest above most, by load": Case(
+        _SECRET | {"autoscaling": _ON | {"minReplicas": 5}},
+        "autoscaling.minReplicas is 5, more than the 4 of autoscaling.maxReplicas",
+    ),
+    "one port for both": Case(
+        _SECRET | {"webhooks": _ON, "settings": {"http": {"port": 8081}}},
+        "settings.http.port and settings.webhooks.port are both 8081",
+    ),
+    "probes of nobody": Case(
+        _SECRET | {"settings": {"http": {"host": "127.0.0.1"}}},
+        "at '/settings/http/host': value must be 'an address that others reach",
+    ),
+    "nobody may be evicted": Case(
+        _SECRET | {"podDisruptionBudget": {"maxUnavailable": "0%"}},
+        "at '/podDisruptionBudget/maxUnavailable': value must be 'above 0",
+    ),
+    "root": Case(
+        _SECRET | {"podSecurityContext": {"runAsUser": 0}},
+        "at '/podSecurityContext/runAsUser': value must be 'above 0",
+    ),
+    "two tags": Case(
+        _SECRET | {"image": {"repository": "registry:5000/withdrawals-worker:1.0"}},
+        "at '/image/repository': value must be 'the name of an image in lower case",
+    ),
+    "an annotation of the chart's": Case(
+        _SECRET | {"podAnnotations": {"checksum/config": "1"}},
+        "at '/podAnnotations/checksum~1config': value must be 'left out: the chart sets",
+    ),
     "a label of the chart's": Case(
         _SECRET | {"commonLabels": {"app.kubernetes.io/name": "mine"}},
         "value must be 'left out: the chart sets this label itself'",

@@ -93,6 +93,21 @@ def test_every_pod_is_restricted(manifests: list[Manifest]) -> None:
     assert [] == writable
 
 
+def test_every_container_of_ours_says_why_it_ended(manifests: list[Manifest]) -> None:
+    """
+    The last lines of its log become the reason in the pod's status.
+    """
+    ours = {
+        (pod.owner, container["name"]): container.get("terminationMessagePolicy")
+        for pod in pods(manifests)
+        for container in pod.containers
+        if "withdrawals-worker" in container["image"]
+    }
+
+    assert ours
+    assert dict.fromkeys(ours, "FallbackToLogsOnError") == ours
+
+
 def test_what_is_referred_to_is_there(name: str, manifests: list[Manifest]) -> None:
     """
     Every Secret, ConfigMap, account and volume is made by the chart, or named by the values.

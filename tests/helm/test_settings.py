@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.helm.chart import SETS, Chart
 from tests.helm.existing import CONFIG_MAPS, SECRETS
 from tests.helm.kubelet import Namespace, environment
 from tests.helm.manifests import Manifest, of_kind, parse, pods, worker
+from tests.helm.references import config_maps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,13 +33,14 @@ _SHARED: Final = "WORKER_LEDGER__SHARED"
 _TEXTS: Final = {
     "BASE_URL": "https://sandbox.example.com/v1",
     "HEADER": "X-Other",
-    "PREFIX": "v1=",
+    # Kubernetes reads $(NAME) as a reference, unless it is told not to.
+    "PREFIX": "v1$(HOSTNAME)$$=",
     "TIMESTAMP_HEADER": "X-Time",
     "CLIENT_ID": "8d5e9a4c-7f0d-4c5c-9b1c-6f6e0a8a9d11",
     "KEY_ID": "another",
     "PATH": "/hooks/upvest",
     "SOURCES": "192.0.2.0/24",
-    "HOST": "127.0.0.1",
+    "HOST": "::",
 }
 
 
@@ -58,13 +61,15 @@ def test_every_container_finds_settings_that_it_can_use(
 ) -> None:
     """
     Worker, migration and test are given the same settings, complete and without a contradiction.
+
+    Only the ledger's user may be another for the migration.
     """
     manifests = parse(chart.rendered(name))
     loaded = [
         load_settings(
             environ=environment(pod, container, _namespace(manifests), tmp_path),
             dotenv=tmp_path / "none",
-        )
+        ).model_dump(exclude={"ledger": {"url"}})
         for pod in pods(manifests)
         for container in pod.containers
         if container["name"] in _OURS
@@ -130,6 +135,63 @@ def test_every_setting_can_be_reached(chart: Chart, tmp_path: Path) -> None:
     assert load_settings(environ=texts | everything, dotenv=tmp_path / "none") == found
     for name in others:
         assert _at(Settings(), name) != _at(found, name), name
+
+
+@pytest.mark.parametrize("name", ["bluum", "migration-hook"])
+def test_the_migration_has_a_user_of_its_own(name: str, chart: Chart, tmp_path: Path) -> None:
+    """
+    Its URL is seen by the migration and by no worker, whether that is a Job or an init container.
+    """
+    manifests = parse(chart.rendered(name))
+    users = {
+        (container["name"], urlsplit(settings.ledger.url.get_secret_value()).username)
+        for pod in pods(manifests)
+        for container in pod.containers
+        if container["name"] in _OURS
+        for settings in [
+            load_settings(
+                environ=environment(pod, container, _namespace(manifests), tmp_path / pod.owner),
+                dotenv=tmp_path / "none",
+            )
+        ]
+    }
+
+    assert {("migrate", "owner"), ("worker", "worker")} == users - {("check", "worker")}
+
+
+def test_the_secret_may_say_what_the_values_do_not(chart: Chart, tmp_path: Path) -> None:
+    """
+    A default of the chart wins over nothing, what the values say wins; ports are the chart's.
+    """
+    address, other = "https://sandbox.example.com/v1", "https://other.example.com/v1"
+    values = {"existingSecret": "more", "settings": {"upvest": {"baseUrl": other}}}
+    more = SECRETS["withdrawals"] | {
+        "WORKER_BLUUM__BASE_URL": address,
+        "WORKER_UPVEST__BASE_URL": address,
+        "WORKER_HTTP__PORT": "9999",
+    }
+    manifests = parse(chart.render(values).stdout)
+    _, pod = worker(manifests)
+    (container,) = pod.spec["containers"]
+    environ = environment(pod, container, _namespace(manifests, more=more), tmp_path)
+    found = load_settings(environ=environ, dotenv=tmp_path / "none")
+
+    assert (address, other, 8080) == (
+        found.bluum.base_url,
+        found.upvest.base_url,
+        found.http.port,
+    )
+
+
+def test_settings_stand_in_the_pod(chart: Chart) -> None:
+    """
+    A pod that starts again meanwhile finds its own release's: nothing that an upgrade changes.
+    """
+    for name in SETS:
+        manifests = parse(chart.rendered(name))
+        made = {found["metadata"]["name"] for found in of_kind(manifests, "ConfigMap")}
+        for pod in pods(manifests):
+            assert set() == config_maps(pod) & made, (name, pod.owner)
 
 
 def test_a_new_value_replaces_the_pods(chart: Chart) -> None:

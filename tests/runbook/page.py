@@ -33,8 +33,8 @@ class Example:
 
     @property
     def is_for_kubernetes(self) -> bool:
-        """Whether it asks Kubernetes, and no worker."""
-        return "kubectl" in self.command
+        """Whether it asks Kubernetes, by itself or by Helm, and no worker."""
+        return "kubectl" in self.command or self.command.startswith("helm ")
 
     def unlike(self, printed: str) -> str | None:
         """Return the first line that what was printed lacks, in the page's order."""

@@ -95,7 +95,10 @@ def test_what_it_says_to_kubernetes_are_names_of_the_chart() -> None:
     assert {f"app.kubernetes.io/name={chart['name']}"} == {
         label for line in lines for label in re.findall(r"-l (\S+)", line)
     }
-    assert "- name: worker\n" in (helm / "templates" / "_pod.tpl").read_text(encoding="utf-8")
+    pod = (helm / "templates" / "_pod.tpl").read_text(encoding="utf-8")
+    assert {"worker", "migrate"} == {
+        name for line in lines for name in re.findall(r" -c (\w+)", line)
+    } & set(re.findall(r"- name: (\w+)\n", pod))
 
 
 def test_prometheus_understands_every_query(tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
-"""Waits until a worker is ready: the address of its /readyz, and for how many seconds at most."""  # noqa: INP001 - run by `helm test`, part of nothing
+"""Waits until a worker is ready, then becomes another command, such as `withdrawals-worker check`.
+
+Takes the address of its /readyz, for how many seconds to wait at most, and the command."""  # noqa: INP001 - run by `helm test`, part of nothing
 
 import json
+import os
 import sys
 import time
 import urllib.error
 import urllib.request
 
-address, deadline = sys.argv[1], time.monotonic() + float(sys.argv[2])
+address, deadline, command = sys.argv[1], time.monotonic() + float(sys.argv[2]), sys.argv[3:]
 while True:
     try:
         with urllib.request.urlopen(address, timeout=3):  # noqa: S310 - the chart's own address
-            sys.exit(0)
+            break
     except urllib.error.HTTPError as answer:
         checks = json.load(answer)["checks"].items()
         failing = (
@@ -22,3 +25,5 @@ while True:
     if time.monotonic() > deadline:
         sys.exit(found)
     time.sleep(2)
+print("ok   worker: ready", flush=True)  # noqa: T201 - the log of the test
+os.execvp(command[0], command)  # noqa: S606 - the chart's own command
