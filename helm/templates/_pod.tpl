@@ -138,7 +138,8 @@ dnsConfig:
 {{- end }}
 {{- end }}
 
-{{/* What every container of our image has, given the context and the volume of its secrets. */}}
+{{/* What every container of our image has, given the context, the volume of its secrets and, for what
+runs before the release is there, `true`: then it has the settings as variables of its own. */}}
 {{- define "withdrawals-worker.container" -}}
 {{- $context := first . -}}
 image: {{ include "withdrawals-worker.image" $context }}
@@ -147,25 +148,35 @@ imagePullPolicy: {{ $context.Values.image.pullPolicy }}
 terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
   {{- toYaml $context.Values.securityContext | nindent 2 }}
-{{- with $context.Values.extraEnvFrom }}
+{{- $isEarly := gt (len .) 2 }}
+{{- if or (not $isEarly) $context.Values.extraEnvFrom }}
 envFrom:
+  {{- with $context.Values.extraEnvFrom }}
   {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- if not $isEarly }}
+  - configMapRef:
+      name: {{ include "withdrawals-worker.configMapName" $context }}
+  {{- end }}
 {{- end }}
+{{- with printf "%s\n%s" ($isEarly | ternary (include "withdrawals-worker.variablesAsEnv" $context) "") (include "withdrawals-worker.env" $context) | trim }}
 env:
-  {{- include "withdrawals-worker.env" $context | trim | nindent 2 }}
+  {{- . | nindent 2 }}
+{{- end }}
 volumeMounts:
-  {{- include "withdrawals-worker.mounts" . | nindent 2 }}
+  {{- include "withdrawals-worker.mounts" (list $context (index . 1)) | nindent 2 }}
 {{- end }}
 
-{{/* The settings, who we are (for spans), and what the user adds. The settings stand in the pod and in
-no ConfigMap: so a pod that starts again while a release is rolled out, or after it was taken back, finds
-the settings of its own release, and no old worker reads what only a new one knows. */}}
-{{- define "withdrawals-worker.env" }}
+{{- define "withdrawals-worker.variablesAsEnv" }}
 {{- range $name, $value := include "withdrawals-worker.variables" . | fromYaml }}
 - name: {{ $name }}
   {{- /* A dollar is doubled, or Kubernetes would take $(NAME) for a reference. */}}
   value: {{ $value | replace "$" "$$" | quote }}
 {{- end }}
+{{- end }}
+
+{{/* Who we are, for spans, and what the user adds. */}}
+{{- define "withdrawals-worker.env" }}
 {{- if eq (include "withdrawals-worker.tracing" .) "true" }}
 - name: POD_NAME
   valueFrom:

@@ -26,6 +26,11 @@ OTEL_EXPORTER_OTLP_ENDPOINT: {{ . | quote }}
 {{- end }}
 {{- end }}
 
+{{/* Of the settings, named by what they say. */}}
+{{- define "withdrawals-worker.configMapName" -}}
+{{ include "withdrawals-worker.fullname" . | trunc 43 | trimSuffix "-" }}-settings-{{ include "withdrawals-worker.variables" . | sha256sum | trunc 10 }}
+{{- end }}
+
 {{- define "withdrawals-worker.variablesBelow" -}}
 {{- range $key, $value := .tree }}
 {{- $name := printf "%s%s" $.prefix (snakecase $key | upper) }}

@@ -11,7 +11,7 @@ import yaml
 
 from tests.helm.chart import CHART, SETS, Chart
 from tests.helm.existing import SECRETS
-from tests.helm.manifests import of_kind, parse, worker
+from tests.helm.manifests import of_kind, parse
 from worker.rabbitmq import topology
 
 CONFIG: Final = Path(__file__).parents[2] / "config"
@@ -97,14 +97,14 @@ def test_no_message_goes_with_the_release(chart: Chart) -> None:
     """
     manifests = parse(chart.rendered("topology"))
     made = of_kind(manifests, "Exchange", "Queue", "Binding")
-    (container,) = worker(manifests)[1].spec["containers"]
+    (settings,) = of_kind(manifests, "ConfigMap")
 
     assert {"keep"} == {
         found["metadata"]["annotations"]["helm.sh/resource-policy"] for found in made
     }
     assert {"retain"} == {found["spec"]["deletionPolicy"] for found in of_kind(manifests, "Queue")}
     assert {"payouts"} == {found["spec"]["vhost"] for found in made}
-    assert {"name": "WORKER_RABBITMQ__DECLARE", "value": "false"} in container["env"]
+    assert "false" == settings["data"]["WORKER_RABBITMQ__DECLARE"]
 
 
 def test_keda_watches_the_requests_queue(chart: Chart) -> None:

@@ -183,15 +183,26 @@ def test_the_secret_may_say_what_the_values_do_not(chart: Chart, tmp_path: Path)
     )
 
 
-def test_settings_stand_in_the_pod(chart: Chart) -> None:
+def test_a_pod_finds_the_settings_of_its_own_release(chart: Chart) -> None:
     """
-    A pod that starts again meanwhile finds its own release's: nothing that an upgrade changes.
+    Other settings have another name, none changes, and none goes while a pod may start again.
+
+    What runs before the release is there needs none of it.
     """
+    names: dict[str, str] = {}
     for name in SETS:
         manifests = parse(chart.rendered(name))
-        made = {found["metadata"]["name"] for found in of_kind(manifests, "ConfigMap")}
+        made = {found["metadata"]["name"]: found for found in of_kind(manifests, "ConfigMap")}
         for pod in pods(manifests):
-            assert set() == config_maps(pod) & made, (name, pod.owner)
+            for used in config_maps(pod) & made.keys():
+                annotations = made[used]["metadata"]["annotations"]
+                assert "migrate" not in pod.owner
+                assert made[used]["immutable"]
+                assert "keep" == annotations["helm.sh/resource-policy"]
+                names[used.rpartition("-")[2]] = str(made[used]["data"])
+
+    assert len(names) > 1
+    assert len(names) == len(set(names.values()))
 
 
 def test_a_new_value_replaces_the_pods(chart: Chart) -> None:
