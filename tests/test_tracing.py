@@ -7,16 +7,18 @@ import logging
 import socket
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from tests.app.collector import a_collector
 from tests.core.builders import a_pending, an_order
+from worker.app.traces import TracingUnfit, open_journeys
 from worker.core.messages import DeadReason, Envelope
 from worker.flows.journey import ids
 from worker.flows.settlement import ACCEPT, Bury, Return
@@ -112,6 +114,8 @@ def test_one_step_of_many_lies_in_its_own_trace(seen: Seen) -> None:
     unsampled, sampled = a_followed("a", OTHER, "00"), a_followed("b", TRACE)
     alone = a_followed("c", None)
     with seen.tracing.steps([unsampled, sampled, alone], "look"):
+        with seen.tracing.call("bluum", "list", "GET", "api.example"):
+            in_common = ids()
         for one in (unsampled, sampled, alone):
             with seen.tracing.step(one, "look"), seen.tracing.commit("sqlite", "record"):
                 pass
@@ -124,7 +128,10 @@ def test_one_step_of_many_lies_in_its_own_trace(seen: Seen) -> None:
     assert _trace(last) not in {TRACE, OTHER}
     assert [_hex(together.context)] == [_hex(link.context) for link in last.links]
     assert _hex(last.context) == _hex(seen.spans["ledger record"].parent)
-    assert 1 + 2 * 2 == len(seen._exporter.get_finished_spans())  # noqa: SLF001
+    # A line about all of them has nobody's ids.
+    assert {} == in_common
+    assert _hex(together.context) == _hex(seen.spans["GET bluum list"].parent)
+    assert 2 + 2 * 2 == len(seen._exporter.get_finished_spans())  # noqa: SLF001
 
 
 @pytest.mark.parametrize(
@@ -241,22 +248,97 @@ async def test_what_the_variables_say_goes_before_what_we_say(
     assert [] == _told(log)
 
 
+def test_a_delivery_that_is_not_recorded_asks_for_no_traces() -> None:
+    """
+    They would be read from the ledger for nobody.
+    """
+    wanted = []
+    for sampler in (None, ALWAYS_OFF):
+        provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+        with Tracing(provider, version="0").delivery("bluum") as delivery:
+            wanted.append(delivery.wants_traces)
+
+    assert [True, False] == wanted
+
+
+async def test_a_variable_that_cannot_be_used_is_told_by_its_name(
+    log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Its value may be a secret, so no line has it; spans are made without it, as OpenTelemetry does.
+    """
+    bad = {
+        "OTEL_BSP_EXPORT_TIMEOUT": "secret",
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "secret",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "secret:4317",
+        "OTEL_EXPORTER_OTLP_HEADERS": "api-key=fine,Bearer secret",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "secret",
+        "OTEL_RESOURCE_ATTRIBUTES": "team=payouts,secret",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "5 secret",
+    }
+    for name, value in bad.items():
+        monkeypatch.setenv(name, value)
+    async with AsyncExitStack() as stack:
+        await open_journeys(stack, enabled=True, version="0")
+    told = [record for record in log.records if record.name == "worker.app.traces"]
+
+    assert "secret" not in log.text + repr([vars(record) for record in told])
+    assert bad.keys() - {"OTEL_TRACES_SAMPLER"} == {vars(record)["variable"] for record in told}
+    assert [] == [one for one in log.records if one.name.startswith("opentelemetry")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        (
+            "OTEL_BSP_MAX_QUEUE_SIZE",
+            "100",
+            "expected a whole number, no less than OTEL_BSP_MAX_EXPORT_BATCH_SIZE (512 by default)",
+        ),
+        (
+            "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
+            "nosuch",
+            "expected what OpenTelemetry takes (RuntimeError)",
+        ),
+    ],
+)
+async def test_variables_that_stop_opentelemetry_are_told(
+    name: str, value: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Where nobody can tell which it is, all that are set are named.
+    """
+    monkeypatch.setenv(name, value)
+    async with AsyncExitStack() as stack:
+        with pytest.raises(TracingUnfit) as unfit:
+            await open_journeys(stack, enabled=True, version="0")
+
+    assert f"{name}: {expected}" == str(unfit.value)
+
+
+def test_a_worker_with_such_variables_ends_with_one_line() -> None:
+    """
+    Also where importing OpenTelemetry fails with them; 2 is the code of a wrong setting.
+    """
+    ran = _run(
+        "from worker.cli import main; import sys; sys.argv = ['withdrawals-worker', 'run']; main()",
+        OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="secret",
+        OTEL_BSP_SCHEDULE_DELAY="0",
+    )
+
+    assert (
+        "OTEL_BSP_SCHEDULE_DELAY: expected a whole number above 0;"
+        " OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: expected a whole number, no less than 0\n"
+    ) == ran.stderr
+    assert 2 == ran.returncode
+
+
 def test_without_traces_nothing_of_opentelemetry_is_imported() -> None:
     """
     And where they are wanted and it is not installed, one line names the variable and the extra.
     """
-    ran = subprocess.run(
-        [sys.executable, "-c", _WITHOUT],
-        env={
-            "WORKER_TRACING__ENABLED": "true",
-            "WORKER_BLUUM__API_KEY": "k",
-            "WORKER_BLUUM__API_SECRET": "s",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=90,
-    )
+    ran = _run(_WITHOUT)
 
     assert "[]\n" == ran.stdout
     assert (
@@ -264,6 +346,23 @@ def test_without_traces_nothing_of_opentelemetry_is_imported() -> None:
         " pip install 'withdrawals-worker[tracing]'\n"
     ) == ran.stderr
     assert 2 == ran.returncode
+
+
+def _run(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a worker's Python that wants traces."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            "WORKER_TRACING__ENABLED": "true",
+            "WORKER_BLUUM__API_KEY": "k",
+            "WORKER_BLUUM__API_SECRET": "s",
+            **environ,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ The spans of a request hang below the trace it came with, or one that begins her
       ledger take, ledger record            CLIENT    until the commit, the wait for it included
       POST bluum create                     CLIENT    one exchange with the provider
     publish withdrawals.events              PRODUCER  one event, until the broker confirmed it
-    hear bluum                              SERVER    one webhook delivery, a trace of its own
+    hear bluum                              SERVER    one genuine webhook, a trace of its own
 
 The names of attributes are those of OpenTelemetry's semantic conventions (messaging, HTTP,
 database); ours begin with `withdrawals.`. All else is OpenTelemetry's own: its variables (OTEL_…)
@@ -40,7 +40,7 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from worker.core import messages
-from worker.flows.journey import ids_of, ids_of_message, within
+from worker.flows.journey import apart, ids, ids_of, ids_of_message, within
 from worker.flows.settlement import Accept, Bury, Return, Settlement
 
 if TYPE_CHECKING:
@@ -106,9 +106,8 @@ class Call:
 class Delivery:
     """One webhook delivery, and its span."""
 
-    wants_traces = True
-
     def __init__(self, span: Span) -> None:
+        self.wants_traces = span.is_recording()
         self._span = span
 
     def heard(self, outcome: str, traceparents: Sequence[str]) -> None:
@@ -155,19 +154,22 @@ class Tracing:
     def step(self, withdrawal: Withdrawal, step: str) -> Iterator[None]:
         """Span of one step, in the trace of the request; linked to what it shares with others."""
         around = trace.get_current_span().get_span_context()
-        with self._step(withdrawal, step, [Link(around)] if around.is_valid else []):
+        span = self._span_of(withdrawal, step, [Link(around)] if around.is_valid else [])
+        with _inside(span, ids_of(withdrawal)):
             yield
 
     @contextmanager
     def steps(self, withdrawals: Sequence[Withdrawal], step: str) -> Iterator[None]:
         """Span of what several have in common: in the trace of one, linked to the others'.
 
-        The one is the first whose trace is sampled, if any is.
+        The one is the first whose trace is sampled, if any is. Lines of the log carry no ids here,
+        as they do without traces: they are about nobody alone.
         """
         own = [(one, _span_context_of(one.order.traceparent)) for one in withdrawals]
         own.sort(key=lambda each: not each[1].trace_flags.sampled)
         links = [Link(context) for _, context in own[1:] if context.is_valid]
-        with self._step(own[0][0], f"{step} together", links):
+        span = self._span_of(own[0][0], f"{step} together", links)
+        with apart(), _inside(span, None):
             yield
 
     @contextmanager
@@ -222,7 +224,7 @@ class Tracing:
 
     @contextmanager
     def delivery(self, provider: str) -> Iterator[Delivery]:
-        """Span of one webhook delivery; it begins a trace, for nobody knows yet whose it is."""
+        """Span of one genuine delivery; it begins a trace, for nobody knows yet whose it is."""
         span = self._tracer.start_span(
             f"hear {provider}",
             otel_context.Context(),
@@ -232,10 +234,10 @@ class Tracing:
         with _inside(span, {}):
             yield Delivery(span)
 
-    @contextmanager
-    def _step(self, withdrawal: Withdrawal, step: str, links: Sequence[Link]) -> Iterator[None]:
+    def _span_of(self, withdrawal: Withdrawal, step: str, links: Sequence[Link]) -> Span:
+        """Begin the span of a step in the trace of a withdrawal's request."""
         order = withdrawal.order
-        span = self._tracer.start_span(
+        return self._tracer.start_span(
             f"follow {step}",
             _context_of(order.traceparent),
             SpanKind.INTERNAL,
@@ -249,8 +251,6 @@ class Tracing:
             ),
             links,
         )
-        with _inside(span, ids_of(withdrawal)):
-            yield
 
     @contextmanager
     def _part(self, name: str, kind: SpanKind, attributes: Mapping[str, str]) -> Iterator[Span]:
@@ -259,16 +259,21 @@ class Tracing:
             yield trace.INVALID_SPAN
             return
         span = self._tracer.start_span(name, kind=kind, attributes=attributes)
-        with _inside(span, {}):
+        # What nobody's ids are around is about nobody alone.
+        with _inside(span, {} if ids() else None):
             yield span
 
 
 @contextmanager
-def _inside(span: Span, ids: Mapping[str, str]) -> Iterator[None]:
-    """Make the span the current one, end it at the end; every line of the log carries its ids."""
+def _inside(span: Span, added: Mapping[str, str] | None) -> Iterator[None]:
+    """Make the span the current one, end it at the end.
+
+    Every line of the log carries its ids and those that are `added`; neither where that is None.
+    """
+    own = {} if added is None else {**added, **_ids_of_span(span.get_span_context())}
     token = otel_context.attach(trace.set_span_in_context(span))
     try:
-        with within({**ids, **_ids_of_span(span.get_span_context())}):
+        with within(own):
             yield
     except Exception as error:
         # Its words may hold anything; its kind is ours or a library's.
@@ -348,6 +353,9 @@ class Exporting:
     """
 
     def __init__(self, *, version: str) -> None:
+        # It repeats what its variables hold, secrets too, and later itself for every batch; what is
+        # to be known we say ourselves.
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         self.provider: Final = TracerProvider(
             resource=_resource(version),
             # Ours ends within the time that the worker has for it.
@@ -355,8 +363,6 @@ class Exporting:
         )
         self._exporter = _Quiet(OTLPSpanExporter())
         self.provider.add_span_processor(BatchSpanProcessor(self._exporter))
-        # From here on it would repeat itself for every batch; what is to be known we say ourselves.
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
     async def __aenter__(self) -> TracerProvider:
         """Return what makes the spans."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
@@ -16,6 +17,7 @@ import pytest
 from tests.providers import virtual_time
 from worker.flows.hearing import (
     KEPT_FOR,
+    LINK_SECONDS,
     SECOND_TRY,
     WAITING_LIMIT,
     WRITE_SECONDS,
@@ -26,12 +28,14 @@ from worker.flows.hearing import (
     Notice,
     Outcome,
 )
+from worker.flows.journey import UNTRACED, Untraced
 from worker.flows.ports import LedgerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 
     from worker.flows.hearing import Network
+    from worker.flows.journey import Delivery, Journeys
 
 _BEGIN: Final = datetime(2026, 6, 1, tzinfo=UTC)
 _HEAD: Final = Head(method="POST", target="/webhooks/bluum", headers={})
@@ -67,7 +71,7 @@ class Notebook:
         return ["heard" if self.known & {*notice.ids} else "unknown" for notice in notices]
 
     async def traces_of(self, provider: str, ids: Collection[str]) -> Sequence[str]:
-        """Know of none: nobody asks where no traces are wanted."""
+        """Know none: nobody asks where no traces are wanted."""
         raise AssertionError((provider, ids))
 
     async def forget_hints(self, before: datetime) -> int:
@@ -174,6 +178,100 @@ def test_a_ledger_that_is_slow_is_not_waited_for() -> None:
     assert (Outcome.NOT_WRITTEN, WRITE_SECONDS) == virtual_time.run(story())
 
 
+class Telling(Notebook):
+    """A notebook that tells of traces in a way of the test's making."""
+
+    def __init__(self, tell: Callable[[], Coroutine[Any, Any, list[str]]]) -> None:
+        super().__init__("wd_1")
+        self._tell = tell
+
+    async def traces_of(self, _provider: str, ids: Collection[str]) -> Sequence[str]:
+        """Tell."""
+        assert ["wd_1"] == [*ids]
+        return await self._tell()
+
+
+class Journal(Untraced):
+    """What each journey of a delivery was told: its outcome, and the traces it woke."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, list[str]]] = []
+
+    @contextmanager
+    def delivery(self, _provider: str) -> Iterator[Delivery]:  # type: ignore[override]
+        """Keep what is told of it."""
+        yield _Delivery(self.told)
+
+
+class _Delivery:
+    wants_traces = True
+
+    def __init__(self, told: list[tuple[str, list[str]]]) -> None:
+        self._told = told
+
+    def heard(self, outcome: str, traceparents: Sequence[str]) -> None:
+        """Be told."""
+        self._told.append((outcome, [*traceparents]))
+
+
+async def _at_once() -> list[str]:
+    return ["00-a-b-01"]
+
+
+async def _never() -> list[str]:
+    await asyncio.sleep(60.0)
+    return ["00-a-b-01"]
+
+
+async def _away() -> list[str]:
+    raise LedgerUnavailable("away")
+
+
+async def _broken() -> list[str]:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("tell", "links", "seconds"),
+    [
+        (_at_once, ["00-a-b-01"], 1.0),
+        (_never, [], 1.0 + LINK_SECONDS),
+        (_away, [], 1.0),
+        (_broken, [], 1.0),
+    ],
+)
+def test_what_is_written_down_is_answered_whatever_becomes_of_its_traces(
+    tell: Callable[[], Coroutine[Any, Any, list[str]]], links: list[str], seconds: float
+) -> None:
+    """
+    The provider would take a late answer for none, and send again what lies there already.
+    """
+    journal = Journal()
+
+    async def story() -> tuple[Outcome, float]:
+        hearing, _ = _hearing(Telling(tell), journeys=journal)
+        return await hearing.hear(_HEAD, b"wd_1"), virtual_time.now()
+
+    assert (Outcome.HEARD, seconds) == virtual_time.run(story())
+    assert [(Outcome.HEARD, links)] == journal.told
+
+
+def test_what_is_not_genuine_has_no_journey() -> None:
+    """
+    Whoever reaches the port could push those of payouts out with it.
+    """
+    journal = Journal()
+
+    async def story() -> Outcome:
+        hearing, _ = _hearing(
+            Notebook("wd_1"), verifier=_Trusting(Outcome.FORGED), journeys=journal
+        )
+        return await hearing.hear(_HEAD, b"wd_1")
+
+    assert Outcome.FORGED is virtual_time.run(story())
+    assert [] == journal.told
+
+
 def test_what_is_unknown_is_tried_once_more() -> None:
     """
     What is known by then is heard late; what is not, or finds no ledger, is given up in silence.
@@ -229,30 +327,39 @@ async def _for_a_while(loop: Coroutine[Any, Any, None], wait: timedelta) -> None
 
 
 class _Trusting:
-    """Takes every delivery for genuine."""
+    """Takes every delivery for genuine, unless it is told what it is."""
 
     allows_unsigned = True
+
+    def __init__(self, found: Outcome | None = None) -> None:
+        self._found = found
 
     def of_head(self, head: Head) -> None:
         """Refuse nothing."""
 
-    async def of_whole(self, head: Head, body: bytes) -> None:
-        """Refuse nothing."""
+    async def of_whole(self, _head: Head, _body: bytes) -> Outcome | None:
+        """Refuse what it is told to."""
+        return self._found
 
 
 def _hearing(
-    notebook: Notebook, *, sources: Collection[Network] = ()
+    notebook: Notebook,
+    *,
+    sources: Collection[Network] = (),
+    verifier: _Trusting | None = None,
+    journeys: Journeys = UNTRACED,
 ) -> tuple[Hearing, Counter[Outcome]]:
     """Hears bodies of ids, or of question marks in their place; with the count of outcomes."""
     told: Counter[Outcome] = Counter()
     hearing = Hearing(
         "bluum",
-        verifier=_Trusting(),
+        verifier=verifier or _Trusting(),
         read=_read,
         ledger=notebook,
         now=lambda: _BEGIN + timedelta(seconds=virtual_time.now()),
         counted=lambda _provider, outcome: told.update([outcome]),
         sources=sources,
+        journeys=journeys,
     )
     return hearing, told
 

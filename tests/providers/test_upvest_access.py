@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.providers.builders import Clock
 from tests.providers.stages import FAST, PATIENT, until
+from worker.flows.journey import ids, within
 from worker.providers.http import Line, Postponed, Reply, Silence
 from worker.providers.pace import Alone, Pace
 from worker.providers.upvest_access import Scope, UpvestAccess
@@ -591,6 +592,27 @@ async def test_neither_secret_nor_token_is_ever_shown(caplog: pytest.LogCaptureF
     # What the server said is in the reply's document, which shows nothing.
     assert "token-nobody-may-see" not in shown
     assert SECRET not in repr(ground.access)
+
+
+async def test_a_token_is_asked_for_in_nobodys_name(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    It is for all: what is said of it carries no ids of the withdrawal that lacked it first.
+    """
+    said: dict[str, dict[str, str]] = {}
+
+    def keep(record: logging.LogRecord) -> bool:
+        said[record.getMessage()] = dict(ids())
+        return True
+
+    caplog.handler.addFilter(keep)
+    try:
+        async with grounded(token_status=401) as ground:
+            with within({"message_id": "m-1"}):
+                await ground.read()
+    finally:
+        caplog.handler.removeFilter(keep)
+
+    assert {} == said["no token"]
 
 
 async def test_closing_ends_a_renewal_that_is_under_way() -> None:

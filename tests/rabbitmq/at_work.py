@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.rabbitmq.upstream import PATIENCE
 from worker.flows.gate import Gate
+from worker.flows.journey import UNTRACED
 from worker.flows.settlement import ACCEPT, Settlement
 from worker.rabbitmq.connection import Broker
 from worker.rabbitmq.consumer import CHECK_EVERY, Consumer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from worker.core.messages import DeadReason, Envelope
+    from worker.flows.journey import Journeys
 
 #: A moment, for settlements that are to be returned after one.
 AT_ONCE: Final = timedelta(0)
@@ -128,6 +130,7 @@ async def at_work(
     declare: bool = True,
     check_every: timedelta = CHECK_EVERY,
     note_burial: Callable[[Envelope, DeadReason], Awaitable[None]] = nobody_counts,
+    journeys: Journeys = UNTRACED,
 ) -> AsyncIterator[AtWork]:
     """Run a consumer and its publisher; in the end both are stopped, in order."""
     if isinstance(broker, str):
@@ -146,6 +149,7 @@ async def at_work(
             report=consuming,
             note_burial=note_burial,
             buried=buried.append,
+            journeys=journeys,
             check_every=check_every,
         )
         work = AtWork(

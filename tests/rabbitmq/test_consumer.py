@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,12 +12,17 @@ from tests.rabbitmq.at_work import AT_ONCE, at_work
 from tests.rabbitmq.upstream import upstream
 from tests.rabbitmq.wire import properties, short, table, text
 from worker.core.messages import DeadReason
+from worker.flows.journey import Untraced
+from worker.flows.ports import LedgerUnavailable
 from worker.flows.settlement import ACCEPT, Bury, Return, Settlement
 from worker.rabbitmq.consumer import POISON_AFTER
 from worker.rabbitmq.topology import DEAD_LETTERS, REQUESTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from worker.core.messages import Envelope
+    from worker.flows.journey import Handling
 
 INVALID = Bury(DeadReason.INVALID, "amount: expected more than 0")
 
@@ -99,6 +105,60 @@ async def test_a_returned_message_comes_again(rabbitmq_vhost: str) -> None:
     assert ("r-1", "r-1") == (first.message_id, second.message_id)
     assert (False, True) == (first.redelivered, second.redelivered)
     assert [] == rest
+
+
+class Ends(Untraced):
+    """How each journey of a message was settled; None while nothing was told."""
+
+    def __init__(self) -> None:
+        self.settled: list[Settlement | None] = []
+
+    @contextmanager
+    def message(self, queue: str, envelope: Envelope) -> Iterator[Handling]:  # type: ignore[override]
+        """Keep what is told until the journey ends."""
+        with super().message(queue, envelope) as handling:
+            end = _End(handling.envelope)
+            yield end
+        self.settled.append(end.settlement)
+
+
+class _End:
+    def __init__(self, envelope: Envelope) -> None:
+        self.envelope = envelope
+        self.settlement: Settlement | None = None
+
+    def settled(self, settlement: Settlement) -> None:
+        """Be told."""
+        self.settlement = settlement
+
+
+async def test_a_journey_is_told_how_its_message_was_really_settled(rabbitmq_vhost: str) -> None:
+    """
+    Returned by a bug of the handler's, and where it should be buried and cannot; then buried.
+    """
+    broken, books_away, ends = [True], [True], Ends()
+
+    async def bury(_: Envelope) -> Settlement:
+        if broken:
+            raise ZeroDivisionError(broken.pop())
+        return INVALID
+
+    async def note(_envelope: Envelope, _reason: DeadReason) -> None:
+        if books_away:
+            raise LedgerUnavailable(str(books_away.pop()))
+
+    async with (
+        upstream(rabbitmq_vhost) as service,
+        at_work(rabbitmq_vhost, bury, note_burial=note, journeys=ends),
+    ):
+        await service.request("r-1")
+        await service.dead_letter()
+
+    assert [
+        Return("failed unexpectedly"),
+        Return("dead letter not counted"),
+        INVALID,
+    ] == ends.settled
 
 
 async def test_no_more_than_prefetch_are_in_work_at_once(rabbitmq_vhost: str) -> None:

@@ -4,6 +4,7 @@
 ledger, `live` runs the whole."""
 
 from worker.app.live import PortUnfit, run, until_stopped
+from worker.app.opening import migrate_once_there
 from worker.app.parts import (
     SHAPES,
     broker_of,
@@ -12,13 +13,15 @@ from worker.app.parts import (
     patience_of,
     reconciliation_of,
 )
-from worker.app.traces import TracingMissing
+from worker.app.traces import TracingMissing, TracingUnfit
 
 __all__ = [
     "SHAPES",
     "PortUnfit",
     "TracingMissing",
+    "TracingUnfit",
     "broker_of",
+    "migrate_once_there",
     "open_providers",
     "open_subscriptions",
     "patience_of",

@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 
 #: Longer than any look-up over many pages; shorter than the broker waits for an acknowledgement.
 _STUCK_STEP_SECONDS: Final = 900.0
-#: One try is at most so many calls: for a token, the call, and both again after a 401, then a read
-#: that explains the answer.
-_CALLS_MAX: Final = 6
+#: One try is at most so many: a create call, a read of the balance that explains its refusal, and
+#: both once more; each of the four perhaps with a call for a token, and both again after a 401.
+_CALLS_MAX: Final = 16
 #: Between two probes of a provider that is out.
 _PROBES: Final = Schedule(
     first_delay=timedelta(seconds=1), growth=2.0, cap=timedelta(seconds=30), jitter=0.5

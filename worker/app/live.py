@@ -46,8 +46,8 @@ async def run(settings: Settings) -> int:
     """Run the worker until SIGTERM or SIGINT; return the exit code.
 
     0 after an orderly stop, 1 when a part failed. Raises LedgerLocked, LedgerFileUnfit,
-    LedgerUnavailable (of a file; a server is waited for), TracingMissing or PortUnfit when it
-    cannot start.
+    LedgerUnavailable (of a file; a server is waited for), TracingMissing, TracingUnfit or PortUnfit
+    when it cannot start.
     """
     url = settings.ledger.url.get_secret_value()
     release = version("withdrawals-worker")

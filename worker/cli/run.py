@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
+from typing import Annotated
 
 import typer
 
@@ -11,7 +13,6 @@ from config.logging import configure_logging
 from worker import app
 from worker.cli.settings import FAILED, WRONG_USE, failing, settings_or_exit
 from worker.flows.journey import ids
-from worker.ledger.migrate import migrate as migrate_ledger
 
 _log = logging.getLogger(__name__)
 
@@ -23,8 +24,8 @@ def run() -> None:
     with failing(settings, tell=_tell):
         try:
             code = asyncio.run(app.run(settings))
-        except app.TracingMissing as missing:
-            typer.echo(str(missing), err=True)
+        except (app.TracingMissing, app.TracingUnfit) as wrong:
+            typer.echo(str(wrong), err=True)
             raise typer.Exit(WRONG_USE) from None
         except app.PortUnfit as unfit:
             _tell(str(unfit))
@@ -32,12 +33,24 @@ def run() -> None:
     raise typer.Exit(code)
 
 
-def migrate() -> None:
+def migrate(
+    *,
+    wait: Annotated[
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Wait so long for a PostgreSQL that is away; 0: do not."
+        ),
+    ] = 0,
+) -> None:
     """Bring the ledger's schema up to date. Safe beside running workers."""
     settings = settings_or_exit(need_provider=False)
     configure_logging(settings.log_level, settings.log_format)
     with failing(settings):
-        before, after = asyncio.run(migrate_ledger(settings.ledger.url.get_secret_value()))
+        before, after = asyncio.run(
+            app.migrate_once_there(
+                settings.ledger.url.get_secret_value(), wait=timedelta(seconds=wait)
+            )
+        )
     if before == after:
         typer.echo(f"the ledger is up to date (revision {after})")
     else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -32,10 +33,14 @@ if TYPE_CHECKING:
     Address: TypeAlias = IPv4Address | IPv6Address
     Network: TypeAlias = IPv4Network | IPv6Network
 
+_log = logging.getLogger(__name__)
+
 #: Deliveries that are written at once; the others wait. Payouts share their commits with no more.
 WRITES: Final = 16
 #: The provider may wait 5 s for an answer; what is not written by then is to be sent again.
 WRITE_SECONDS: Final = 4.0
+#: It is written down by then: for the traces of those it woke, the answer waits no longer.
+LINK_SECONDS: Final = 0.5
 #: An event may come before the answer to our own call was written down. It is tried once more after
 #: so long; of more than so many at once the oldest are given up. The polls find those.
 SECOND_TRY: Final = timedelta(seconds=3)
@@ -156,7 +161,7 @@ class Hearing:
     `read` turns a body into the hints of its events, None in place of one that cannot be read; or
     into None when it is no delivery at all. With `sources` only these networks are listened to.
     `counted` is told the outcome of each event, or of a delivery that has none, `journeys` of each
-    delivery that is heard to its end.
+    delivery that is genuine.
     """
 
     def __init__(
@@ -207,16 +212,17 @@ class Hearing:
         Of several events that is: not written if it is one's; heard if it is one's; then duplicate,
         unknown, malformed.
         """
+        if (refusal := await self._verifier.of_whole(head, body)) is not None:
+            return self._told(refusal)
+        # Not before: whoever reaches the port would fill the collector.
         with self._journeys.delivery(self.provider) as delivery:
-            outcome, notices = await self._hear(head, body)
+            outcome, notices = await self._hear(body)
             woken = notices if delivery.wants_traces and outcome is Outcome.HEARD else ()
             delivery.heard(outcome, await self._traces(woken))
         return outcome
 
-    async def _hear(self, head: Head, body: bytes) -> tuple[Outcome, Sequence[Notice]]:
-        """Hear a delivery; return the outcome and the events that could be read."""
-        if (refusal := await self._verifier.of_whole(head, body)) is not None:
-            return self._told(refusal), ()
+    async def _hear(self, body: bytes) -> tuple[Outcome, Sequence[Notice]]:
+        """Hear a genuine delivery; return the outcome and the events that could be read."""
         hints = self._read(body)
         if hints is None:
             return self._told(Outcome.MALFORMED), ()
@@ -238,11 +244,20 @@ class Hearing:
         return next((one for one in _LOUDEST if one in outcomes), Outcome.UNKNOWN), notices
 
     async def _traces(self, woken: Sequence[Notice]) -> Sequence[str]:
-        """Return the traces of the requests that are woken; those that cannot be read are none."""
+        """Return the traces of the requests that are woken; those that cannot be read are none.
+
+        Nothing about traces makes the provider repeat what lies there already.
+        """
         ids = [name for notice in woken for name in notice.ids]
+        if not ids:
+            return ()
         try:
-            return await self._ledger.traces_of(self.provider, ids) if ids else ()
-        except LedgerUnavailable:
+            async with asyncio.timeout(LINK_SECONDS):
+                return await self._ledger.traces_of(self.provider, ids)
+        except (TimeoutError, LedgerUnavailable):
+            return ()
+        except Exception:  # noqa: BLE001 - a bug, and it is stored
+            _log.exception("webhook not linked", extra={"provider": self.provider})
             return ()
 
     async def run(self) -> None:

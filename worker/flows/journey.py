@@ -35,7 +35,7 @@ class Handling(Protocol):
     envelope: Envelope
 
     def settled(self, settlement: Settlement) -> None:
-        """Tell what became of the message."""
+        """Tell what became of the message in the end."""
         ...
 
 
@@ -52,7 +52,7 @@ class Call(Protocol):
 
 
 class Delivery(Protocol):
-    """One webhook delivery. `wants_traces` tells whether anybody asks whom it woke."""
+    """One genuine webhook delivery. `wants_traces` tells whether anybody asks whom it woke."""
 
     wants_traces: bool
 
@@ -76,7 +76,10 @@ class Journeys(Protocol):
         ...
 
     def steps(self, withdrawals: Sequence[Withdrawal], step: str) -> AbstractContextManager[None]:
-        """Do at once what several withdrawals have in common; their own steps lie inside."""
+        """Do at once what several withdrawals have in common; their own steps lie inside.
+
+        Lines of the log carry none of their ids meanwhile.
+        """
         ...
 
     def commit(self, database: str, what: str) -> AbstractContextManager[None]:
@@ -96,7 +99,7 @@ class Journeys(Protocol):
         ...
 
     def delivery(self, provider: str) -> AbstractContextManager[Delivery]:
-        """Hear one webhook delivery of a provider."""
+        """Hear one webhook delivery of a provider, after it was found genuine."""
         ...
 
 

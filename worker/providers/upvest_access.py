@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -210,7 +211,8 @@ class UpvestAccess:
     def _renew(self, scope: Scope) -> None:
         """Begin the call for a token, unless one is under way: it is for all who wait."""
         if scope not in self._renewals:
-            renewal = asyncio.get_running_loop().create_task(self._renewed(scope))
+            # Not in the context of whoever lacked it first: it is for all.
+            renewal = asyncio.create_task(self._renewed(scope), context=Context())
             self._renewals[scope] = renewal
             renewal.add_done_callback(lambda _: self._renewals.pop(scope))
 

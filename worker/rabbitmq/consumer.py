@@ -24,13 +24,14 @@ from worker.rabbitmq.delivery import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
 
     from aio_pika.abc import AbstractChannel, AbstractConnection
     from aiormq.abc import DeliveredMessage
 
     from worker.core.messages import Envelope
     from worker.flows.gate import Gate
-    from worker.flows.journey import Journeys
+    from worker.flows.journey import Handling, Journeys
     from worker.rabbitmq.connection import Broker
     from worker.rabbitmq.publisher import Publisher
 
@@ -224,20 +225,24 @@ class Consumer:
         self._begin()
 
     async def _carry_out(self, delivery: Delivery) -> None:
-        with ExitStack() as journey:
+        with ExitStack() as stack:
+            journey = _Journey(stack)
             settlement = await self._handled(delivery, journey)
             try:
-                await self._settle(delivery, settlement)
+                settled = await self._settle(delivery, settlement)
             except failures.AWAY:
                 # The broker will deliver it again; what was done is in the ledger.
                 _log.info("late settlement", extra={"settlement": _word(settlement)})
+                settled = Return("late settlement")
             except Exception:  # noqa: BLE001
                 # A bug of ours: better delivered again than left without an answer.
                 _log.exception("settling failed", extra={"settlement": _word(settlement)})
+                settled = Return("settling failed")
                 with suppress(*failures.AWAY):
-                    await self._settle(delivery, Return("settling failed"))
+                    await self._settle(delivery, settled)
+            journey.settled(settled)
 
-    async def _handled(self, delivery: Delivery, journey: ExitStack) -> Settlement:
+    async def _handled(self, delivery: Delivery, journey: _Journey) -> Settlement:
         """Carry a message out; what follows of it goes on in the same journey."""
         try:
             with failures.cancellations_told_apart():
@@ -245,9 +250,8 @@ class Consumer:
                 if envelope is None:
                     settlement: Settlement = _UNREADABLE
                 else:
-                    handling = journey.enter_context(self._journeys.message(self._queue, envelope))
+                    handling = journey.begun(self._journeys.message(self._queue, envelope))
                     settlement = await self._handle(handling.envelope)
-                    handling.settled(settlement)
         except Exception:  # noqa: BLE001
             # A bug that one message sets off must harm no other: it is tried again a few times.
             return self._failed(delivery)
@@ -255,36 +259,38 @@ class Consumer:
             self._failures.pop(delivery.identity, None)
         return settlement
 
-    async def _settle(self, delivery: Delivery, settlement: Settlement) -> None:
+    async def _settle(self, delivery: Delivery, settlement: Settlement) -> Settlement:
+        """Settle a message; return how that was really done: what cannot be buried goes back."""
         match settlement:
             case Accept():
                 await delivery.accept()
-            case Bury(reason, detail):
-                await self._bury(delivery, reason, detail)
+            case Bury():
+                return await self._bury(delivery, settlement)
             case Return(why=why, after=after):
                 _log.warning("message given back", extra={"queue": self._queue, "why": why})
                 await self._first(asyncio.sleep(after.total_seconds()))
                 await delivery.give_back()
             case _:  # pragma: no cover
                 assert_never(settlement)
+        return settlement
 
-    async def _bury(self, delivery: Delivery, reason: DeadReason, detail: str) -> None:
+    async def _bury(self, delivery: Delivery, burial: Bury) -> Settlement:
+        reason, detail = burial.reason, burial.detail
         try:
             await self._note(delivery, reason)
             await dead_letter(self._publisher, delivery, self._queue, reason, detail)
         except LedgerUnavailable as error:
             _log.warning("dead letter not counted", extra={"error": str(error)})
-            await self._settle(delivery, Return("dead letter not counted"))
-            return
+            return await self._settle(delivery, Return("dead letter not counted"))
         except (PublishUnconfirmed, PublishUnroutable) as error:
             _log.warning("dead letter not confirmed", extra={"error": type(error).__name__})
-            await self._settle(delivery, Return("dead letter not confirmed"))
-            return
+            return await self._settle(delivery, Return("dead letter not confirmed"))
         self._buried(reason)
         _log.warning(
             "dead letter", extra={"queue": self._queue, "reason": reason.value, "detail": detail}
         )
         await delivery.accept()
+        return burial
 
     async def _note(self, delivery: Delivery, reason: DeadReason) -> None:
         """Have a dead letter counted; what cannot be counted is buried all the same."""
@@ -315,6 +321,24 @@ class Consumer:
     async def _first(self, *waits: Awaitable[object]) -> None:
         """Wait for the first of these, or for a stop."""
         await _first_of(*waits, self._stopping.wait())
+
+
+class _Journey:
+    """The journey of one message, to the end of `stack`; there is none until it has begun."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._handling: Handling | None = None
+
+    def begun(self, message: AbstractContextManager[Handling]) -> Handling:
+        """Begin it."""
+        self._handling = self._stack.enter_context(message)
+        return self._handling
+
+    def settled(self, settlement: Settlement) -> None:
+        """Tell how its message was really settled."""
+        if self._handling is not None:
+            self._handling.settled(settlement)
 
 
 def _word(settlement: Settlement) -> str:
