@@ -103,8 +103,8 @@ class Rabbitmq(_Group):
     )
     declare: bool = Field(
         default=True,
-        description="Declare exchanges and queues at start. False only checks them, for brokers "
-        "where the worker may not create anything.",
+        description="Declare exchanges and queues at start. False makes nothing that is missing, "
+        "and only checks; for that too the user needs to configure `withdrawals.*`.",
     )
     heartbeat: Duration = Field(
         default=timedelta(seconds=15),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
+from contextvars import Context
 from datetime import timedelta
 from itertools import count
 from math import inf
@@ -188,7 +189,8 @@ class Pace:
         at = [self._slots[0]] if self._slots and self._queue.calls != NONE else []
         if self._asking is None and (wanted != NONE or self._untold_until or self._runs_out(now)):
             if now >= self._ask_at or _highest(wanted) < self._left:
-                self._asking = loop.create_task(self._ask(loop))
+                # Not in the context of whoever waits first: it is for all.
+                self._asking = loop.create_task(self._ask(loop), context=Context())
             else:
                 at.append(self._ask_at)
         if at:
