@@ -17,7 +17,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 IMAGE ?= withdrawals-worker:$(VERSION)
 
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test coverage test-rabbitmq4 lint format typecheck walls bench bench-budget bench-looks faults faults-mutations image image-size lock example-env chart chart-golden dashboard-picture clean
+.PHONY: help venv demo test covered coverage test-rabbitmq4 lint format typecheck walls bench bench-budget bench-looks faults faults-mutations image image-size lock example-env chart chart-golden dashboard-picture clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,11 +42,13 @@ demo: venv ## See a payout happen, all on this machine (KEEP=1 leaves it running
 test: venv ## Everything that CI runs
 	tests/services/install.sh
 	@tests/services/helm.sh >/dev/null
-	$(MAKE) --no-print-directory --jobs 3 lint typecheck walls
-	$(BIN)/pytest $(PYTEST_ARGS) --cov=worker.core --cov-report=term --cov-fail-under=100 tests/core
-	$(BIN)/pytest $(PYTEST_ARGS) --ignore=tests/core
+	$(MAKE) --no-print-directory --jobs 4 lint typecheck walls covered
+	$(BIN)/pytest $(PYTEST_ARGS) -m "not covered"
 	@server=$$(tests/services/rabbitmq4.sh) || exit 1; test -z "$$server" || { set -x; \
 		WITHDRAWALS_TEST_RABBITMQ_SERVER=$$server $(BIN)/pytest $(PYTEST_ARGS) $(ON_RABBITMQ4); }
+
+covered: venv ## See that tests with written examples reach every branch of worker/core
+	$(BIN)/pytest -q -m covered --cov=worker.core --cov-report=term --cov-fail-under=100 tests/core
 
 coverage: venv ## Run all tests and see which lines none of them reaches (slower by a third)
 	tests/services/install.sh

@@ -72,7 +72,11 @@ def _is_service_link(name: str, value: str) -> bool:
 
 
 def _read_dotenv(path: Path, problems: list[str]) -> dict[str, str | None]:
-    if not path.is_file():
+    try:
+        if not path.is_file():
+            return {}
+    except OSError:
+        # The folder may not be entered, as a container's under a foreign user: none is there.
         return {}
     try:
         # Taken as it is written: a password may well hold a dollar sign.

@@ -95,12 +95,15 @@ def submitted(
     seconds: float,
     *,
     before: Status,
+    cause: Cause = Cause.CREATE,
+    sequence: int = 2,
     **fields: Any,  # noqa: ANN401 - any field
 ) -> tuple[Withdrawal, Change]:
     """A withdrawal that moved so long after it was taken in; the provider has it by this id."""
     withdrawal, change = moved(status)
     withdrawal = replace(withdrawal, **({"withdrawal_id": "wd_01"} | fields))
-    return withdrawal, replace(change, previous=before, at=NOW + timedelta(seconds=seconds))
+    at = NOW + timedelta(seconds=seconds)
+    return withdrawal, replace(change, previous=before, cause=cause, sequence=sequence, at=at)
 
 
 def use(metrics: Metrics) -> None:
@@ -233,8 +236,8 @@ def test_the_way_to_the_provider_is_timed_once(metrics: Metrics) -> None:
     From the commit of the request to the first status at the provider; 60 s sharp are in time.
     """
     metrics.changed(*submitted(Status.PENDING, 60, before=Status.RECEIVED))
-    metrics.changed(*submitted(Status.COMPLETED, 200, before=Status.PENDING))
-    metrics.changed(*submitted(Status.COMPLETED, 61, before=Status.RECEIVED))
+    metrics.changed(*submitted(Status.COMPLETED, 200, before=Status.PENDING, sequence=3))
+    metrics.changed(*submitted(Status.COMPLETED, 61, before=Status.RECEIVED, cause=Cause.LOOKUP))
     metrics.changed(*submitted(Status.FAILED, -1, before=Status.RECEIVED))
 
     assert 3 == value(metrics, "submission_seconds_count", provider="bluum")
@@ -249,7 +252,9 @@ def test_the_way_to_the_provider_is_timed_once(metrics: Metrics) -> None:
         (Status.PENDING, Status.RAISING_CASH, {}),
         (Status.PENDING, Status.UNRESOLVED, {}),
         (Status.PENDING, Status.RECEIVED, {"sales": ("an order that raised the cash",)}),
-        (Status.CANCELLED, Status.RECEIVED, {"withdrawal_id": None}),
+        (Status.CANCELLED, Status.RECEIVED, {"cause": Cause.CANCELLATION, "withdrawal_id": None}),
+        (Status.PENDING, Status.RECEIVED, {"cause": Cause.LOOK}),
+        (Status.PENDING, Status.RECEIVED, {"sequence": 4}),
         (Status.REJECTED, Status.RECEIVED, {}),
         (Status.UNRESOLVED, Status.RECEIVED, {}),
         (Status.AWAITING_FUNDS, Status.RECEIVED, {}),
@@ -260,6 +265,8 @@ def test_what_waited_by_its_wish_or_never_got_there_is_not_timed(
 ) -> None:
     """
     A sale and a wait for funds take as long as was asked for; a refusal is no submission.
+
+    A look finds what the provider has had for long; after a ruling it is not the first move.
     """
     metrics.changed(*submitted(status, 999, before=before, **fields))
 

@@ -13,6 +13,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from worker.core.budget import Rank
+from worker.core.decide import Cause
 from worker.core.messages import DeadReason
 from worker.core.reconciliation import Kind
 from worker.core.withdrawal import MOVES, Status
@@ -41,6 +42,10 @@ _SECONDS_OF_A_SUBMISSION: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 9
 _SECONDS_OF_A_WAIT: Final = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30)
 #: The statuses of a withdrawal that the provider has.
 _AT_PROVIDER: Final = MOVES[Status.PENDING] | {Status.PENDING}
+#: The first thing that is told of a request is that it was received.
+_FIRST_MOVE: Final = 2
+#: What tells that the provider has a withdrawal, when it has it.
+_TOLD_BY: Final = frozenset({Cause.CREATE, Cause.LOOKUP})
 
 
 class Metrics:
@@ -72,8 +77,10 @@ class Metrics:
         )
         self._submissions = Histogram(
             "withdrawals_submission_seconds",
-            "Time from a request's commit to the provider's first word that it has the withdrawal."
-            " Not of those that waited by their own wish, for a sale or for funds.",
+            "Time from a request's commit to the provider's first word that it has the withdrawal,"
+            " in answer to a create call or found in its list. Not of those that waited for a sale,"
+            " for funds or for a person's ruling, nor where that first word was a status that the"
+            " provider does not document.",
             ("provider",),
             registry=self.registry,
             buckets=_SECONDS_OF_A_SUBMISSION,
@@ -222,8 +229,10 @@ class Metrics:
     def changed(self, withdrawal: Withdrawal, change: Change) -> None:
         """Count one move, and the money that moved with it.
 
-        A move from `received` to the provider is its submission. There is one at most, since no
-        withdrawal comes back from there; what waited for funds moves from another status.
+        A move from `received` to the provider is its submission where it is the first of all, and
+        what a call to create or a look-up told. There is one at most. What waited for funds moves
+        from another status; what a person's ruling made `received` again has moved before; and a
+        look is at what the provider has had for long, under a status that nobody documented.
         """
         order = withdrawal.order
         provider = order.provider or UNKNOWN
@@ -232,9 +241,9 @@ class Metrics:
             self._amount.labels(provider, order.currency, change.status.value).inc(
                 float(order.amount)
             )
-        is_from_door = change.previous is Status.RECEIVED and not withdrawal.sales
-        # Without an id it was cancelled before the provider heard of it.
-        if is_from_door and change.status in _AT_PROVIDER and withdrawal.withdrawal_id is not None:
+        is_first = change.previous is Status.RECEIVED and change.sequence == _FIRST_MOVE
+        is_told = change.cause in _TOLD_BY and change.status in _AT_PROVIDER
+        if is_first and is_told and not withdrawal.sales:
             taken = (change.at - order.taken_at).total_seconds()
             self._submissions.labels(provider).observe(max(0.0, taken))
 

@@ -4,18 +4,24 @@ Either way a sentence says what is wrong and where, once, and without a password
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import signal
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
 from tests.app.harness import until
+from worker.app import migrate_once_there
 from worker.demo.rabbitmq_node import free_ports
-from worker.ledger.migrate import migrate
+from worker.ledger.migrate import migrate, require_schema
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from tests.app.conftest import Start
     from tests.app.harness import WorkerProcess
@@ -50,6 +56,32 @@ async def test_a_shared_ledger_is_waited_for_until_it_can_be_used(
         line["message"] for line in _lines(worker) if "ledger" in line
     ]
     assert PASSWORD not in worker.output
+
+
+async def test_a_migration_waits_for_its_database(
+    postgres: PostgresNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    No such database yet: one line, and it is migrated once it was made; one line that it is there.
+    """
+    caplog.set_level(logging.INFO, logger="worker")
+    url = f"postgresql://postgres@127.0.0.1:{postgres.port}/migrated_late"
+    migration = asyncio.create_task(migrate_once_there(url, wait=timedelta(minutes=10)))
+
+    async def is_told() -> bool:
+        return bool(caplog.messages) or migration.done()
+
+    await until(is_told, lambda: "nothing was told")
+    connection = await asyncpg.connect(postgres.url)
+    await connection.execute("CREATE DATABASE migrated_late")
+    await connection.close()
+    before, _ = await migration
+    await require_schema(url)
+
+    assert before is None
+    assert ["ledger away", "ledger reached"] == [
+        record.getMessage() for record in caplog.records if record.name.startswith("worker")
+    ]
 
 
 async def test_a_stop_ends_the_waiting(start: Start) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import aio_pika
 import pytest
 
-from tests.app.warm import warm_simulator
+from tests.app.warm import WarmCommand, warm_simulator
 from tests.cli.running import Commands
 from tests.ledger import second
+from worker.demo.rabbitmq_node import free_ports
 from worker.rabbitmq import topology
 
 if TYPE_CHECKING:
@@ -116,6 +120,79 @@ def test_migrate_says_what_it_did(commands: Commands) -> None:
     assert (0, 0) == (first.exit_code, second.exit_code)
     assert "the ledger went from revision nothing to 0001\n" == first.stdout
     assert "the ledger is up to date (revision 0001)\n" == second.stdout
+
+
+@pytest.mark.parametrize("wait", ["0", "0.1"])
+def test_migrate_waits_for_a_server_no_longer_than_it_may(commands: Commands, wait: str) -> None:
+    """
+    Nobody listens there: at the end the sentence and exit code 1, before it one line in the log.
+    """
+    (port,) = free_ports(1)
+    url = f"postgresql://me:hunter2@127.0.0.1:{port}/ledger"
+
+    result = commands("migrate", "--wait", wait, WORKER_LEDGER__URL=url)
+    lines = result.stderr.splitlines()
+
+    assert 1 == result.exit_code
+    assert (
+        f"the ledger 127.0.0.1:{port}/ledger cannot be reached: nobody listens there "
+        "(ConnectionRefusedError) (WORKER_LEDGER__URL)"
+    ) == lines.pop()
+    assert ["ledger away"] * (wait != "0") == [json.loads(line)["message"] for line in lines]
+    assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("wait", ["0", "600"])
+def test_migrate_says_at_once_what_no_waiting_mends(
+    commands: Commands, tmp_path: Path, wait: str
+) -> None:
+    """
+    A file where none can be kept, in the words of `run`; a URL with an option that means nothing.
+    """
+    (tmp_path / "taken").write_text("")
+    unfit = f"{tmp_path}/taken/ledger.db"
+
+    file = commands("migrate", "--wait", wait, WORKER_LEDGER__URL=f"sqlite:///{unfit}")
+    option = commands(
+        "migrate", "--wait", wait, WORKER_LEDGER__URL="postgresql://127.0.0.1:1/l?sslmode=never"
+    )
+
+    assert (1, 1) == (file.exit_code, option.exit_code)
+    assert (
+        f"the ledger file {unfit} cannot be used: {tmp_path}/taken is not a folder "
+        "(WORKER_LEDGER__URL)\n"
+    ) == file.stderr
+    assert "an option behind the ? of the URL cannot be used" in option.stderr
+
+
+def test_sigterm_is_heard_before_anything_is_imported() -> None:
+    """
+    Where the worker is the first process, a signal that nobody listens for is lost.
+    """
+    program = "import sys, worker.__main__; print(*sorted(sys.modules))"
+
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    slow = {"asyncio", "config", "typer", "worker"}
+
+    assert ["worker", "worker.__main__"] == [
+        name for name in ended.stdout.decode().split() if name.partition(".")[0] in slow
+    ]
+
+
+async def test_sigterm_ends_a_command_that_waits(commands: Commands) -> None:
+    """
+    By a handler of ours, exit code 143: the default would not do where it is the first process.
+    """
+    away = {"WORKER_LEDGER__URL": "postgresql://127.0.0.1:1/ledger"}
+    command = await WarmCommand.begun(
+        "migrate", "--wait", "600", environment=commands.environment | away
+    )
+    first = json.loads(await command.stderr.readline())
+    command.send_signal(signal.SIGTERM)
+    rest = await command.communicate()
+
+    assert "ledger away" == first["message"]
+    assert (143, (b"", b"")) == (command.returncode, rest)
 
 
 def test_show_knows_nothing_of_an_unknown_request(commands: Commands) -> None:

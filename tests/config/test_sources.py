@@ -205,6 +205,19 @@ def test_an_unreadable_dotenv_is_named(tmp_path: Path) -> None:
     assert (".env: the file is not UTF-8, expected a readable text file",) == refused.value.problems
 
 
+def test_a_dotenv_that_may_not_be_looked_at_is_not_there(tmp_path: Path) -> None:
+    """
+    A container may run in a folder that its user cannot enter: a name too long is refused alike.
+
+    Root enters every folder, and tests may be run by root.
+    """
+    dotenv = tmp_path / ("e" * 300) / ".env"
+
+    settings = load_settings(environ={"WORKER_HTTP__PORT": "2"}, dotenv=dotenv, need_provider=False)
+
+    assert 2 == settings.http.port
+
+
 def test_the_process_environment_is_the_default(tmp_path: Path) -> None:
     """
     Without an argument the real environment is read; that of a test run sets nothing of ours.

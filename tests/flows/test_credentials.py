@@ -166,6 +166,43 @@ def test_a_provider_that_does_not_answer_has_not_refused() -> None:
     assert watch.gate.is_open
 
 
+def test_a_silent_provider_is_asked_until_it_answers() -> None:
+    """
+    Nothing waits for that; then the report is as good as it was ever, and nobody asks any more.
+    """
+    bank = Bank()
+    bank.is_away = True
+    watch = Watch(bank=bank)
+    open_before: list[bool] = []
+
+    def come_back() -> None:
+        open_before.append(watch.gate.is_open)
+        bank.is_away = False
+
+    _story(watch, _passing(12), come_back, _passing(60))
+
+    assert [True] == open_before
+    assert [0, 5, 10, 15] == bank.tried_at
+    assert (True, "accepted") == watch.reports[-1]
+
+
+def test_what_a_silent_provider_refuses_in_the_end_closes_the_gate() -> None:
+    """
+    Its first answer is that it does not know us.
+    """
+    bank = Bank(refuses=True)
+    bank.is_away = True
+    watch = Watch(bank=bank)
+
+    def come_back() -> None:
+        bank.is_away = False
+
+    _story(watch, _passing(1), come_back, _passing(5))
+
+    assert ["credentials bank"] == list(watch.gate.closed_by)
+    assert (False, "refused by bank") == watch.reports[-1]
+
+
 def test_a_refused_provider_that_falls_silent_is_not_refused_any_more() -> None:
     """
     Only 401 is a refusal: its outage is dealt with call by call.

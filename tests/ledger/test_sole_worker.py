@@ -99,6 +99,23 @@ def test_a_link_to_the_file_leads_to_the_same_lock(tmp_path: Path) -> None:
         pass
 
 
+def test_where_the_disk_is_full_only_the_name_is_missing(tmp_path: Path) -> None:
+    """
+    A process that may not write a byte holds the file all the same, and lets it go in order.
+    """
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+    with _process(url, f"{full}\n{_HOLD}") as first:
+        assert "held" == _line(first)
+        with _process(url) as other:
+            assert f"another worker uses the ledger file {tmp_path / 'ledger.db'}: a" in _line(
+                other
+            )
+        output, _ = first.communicate()
+
+    assert (0, "") == (first.returncode, output)
+
+
 def test_where_no_file_can_be_is_named(tmp_path: Path) -> None:
     """
     A file in place of a folder on the way there: no lock, and a sentence that names both.
@@ -157,10 +174,10 @@ async def test_every_commit_is_durable(sqlite_url: str) -> None:
 
 
 @contextmanager
-def _process(url: str) -> Iterator[subprocess.Popen[str]]:
+def _process(url: str, program: str = _HOLD) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the ledger's lock, if it gets it, until its input ends."""
     with subprocess.Popen(
-        [sys.executable, "-c", _HOLD, url],
+        [sys.executable, "-c", program, url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

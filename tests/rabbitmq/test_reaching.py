@@ -101,7 +101,9 @@ async def test_three_connections_tell_one_trouble_once_and_its_end_once(
         await stopping.wait()
 
     keeping = [
-        asyncio.create_task(keep_connected(broker, one, serve, told=told.hear, stopping=stopping))
+        asyncio.create_task(
+            keep_connected(broker, one, serve, told=told.hear, stopping=stopping, stable_seconds=0)
+        )
         for one in PURPOSES
     ]
     async with asyncio.timeout(60):
@@ -123,6 +125,34 @@ async def test_three_connections_tell_one_trouble_once_and_its_end_once(
         )
         for record in caplog.records
         if record.name.startswith("worker")
+    ]
+
+
+async def test_a_connection_that_falls_as_soon_as_it_stands_is_told_once(
+    rabbitmq_vhost: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    However often it is made anew: a line for the loss, and none that the broker was reached.
+    """
+    caplog.set_level(logging.INFO, logger="worker")
+    told, stopping = _Count(), asyncio.Event()
+
+    async def fall(connection: AbstractConnection) -> None:
+        await connection.close()
+        raise ConnectionResetError
+
+    keeping = asyncio.create_task(
+        keep_connected(
+            broker_at(rabbitmq_vhost), "publisher", fall, told=told.hear, stopping=stopping
+        )
+    )
+    async with asyncio.timeout(60):
+        await told.reaches(3)
+        stopping.set()
+        await keeping
+
+    assert ["broker away"] == [
+        record.getMessage() for record in caplog.records if record.name.startswith("worker")
     ]
 
 

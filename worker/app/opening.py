@@ -8,18 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from worker.flows.ports import LedgerUnavailable, StepRefused
 from worker.flows.troubles import Troubles
 from worker.ledger.engine import is_sqlite, place, sole_worker
-from worker.ledger.failures import in_words
+from worker.ledger.failures import in_words, may_mend
 from worker.ledger.migrate import SchemaOutdated, migrate, require_schema
 from worker.ledger.store import HEARTBEAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
+    from datetime import timedelta
 
     from worker.ledger.store import Ledger
 
@@ -78,6 +80,33 @@ async def make_ready(
         waiting.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await waiting
+
+
+async def migrate_once_there(url: str, *, wait: timedelta) -> tuple[str | None, str]:
+    """Migrate the ledger, waiting for a server that is away; return the revision before and after.
+
+    It is waited for so long at the most, and told in the log; then what stood in the way is raised,
+    LedgerUnavailable or StepRefused. A file is not waited for, nor is a URL that cannot be used,
+    which no server mends. Raises LedgerFileUnfit as well.
+    """
+    news = LedgerNews(url, _nobody_asks)
+    until = monotonic() + wait.total_seconds()
+    while True:
+        try:
+            done = await migrate(url)
+        except (LedgerUnavailable, StepRefused) as error:
+            pause = min(HEARTBEAT.total_seconds(), until - monotonic())
+            if pause <= 0 or is_sqlite(url) or not may_mend(error):
+                raise
+            news.away(error)
+        else:
+            news.there()
+            return done
+        await asyncio.sleep(pause)
+
+
+def _nobody_asks(_holds: bool, _why: str) -> None:  # noqa: FBT001 - the form of a report
+    """Hear of the readiness of what has no probes."""
 
 
 async def _until_there(url: str, ledger: Ledger, news: LedgerNews) -> None:

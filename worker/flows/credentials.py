@@ -67,10 +67,13 @@ class Credentials:
         self._denied.set()
 
     async def run(self) -> None:
-        """Try the credentials at the start and after each refusal; ends only by cancellation."""
+        """Try the credentials at the start and after each refusal; ends only by cancellation.
+
+        Who gave no answer is asked again until it does, while work goes on.
+        """
         while True:
             self._beat()
-            await self._try_refused()
+            await self._try(self._refused | self._silent)
             self.tried.set()
             if self._refused:
                 await asyncio.sleep(self._retry_seconds)
@@ -82,8 +85,8 @@ class Credentials:
             except TimeoutError:
                 continue
 
-    async def _try_refused(self) -> None:
-        for name in sorted(self._refused):
+    async def _try(self, names: set[str]) -> None:
+        for name in sorted(names):
             self._beat()
             holder = f"credentials {name}"
             accepted = await self._tried(name)
@@ -92,6 +95,7 @@ class Credentials:
                 self._refused.discard(name)
                 await self._gate.open(holder)
                 continue
+            self._refused.add(name)
             why = f"{name} refuses the credentials (401)"
             if holder not in self._gate.closed_by:
                 _log.error("credentials refused", extra={"provider": name})

@@ -11,7 +11,7 @@ import fcntl
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from os import F_OK, R_OK, W_OK, X_OK, access, getpid
+from os import F_OK, R_OK, W_OK, X_OK, access, ftruncate, getpid, write
 from pathlib import Path
 from socket import gethostname
 from time import monotonic, sleep
@@ -144,8 +144,7 @@ def sole_worker(url: str) -> Iterator[None]:
         yield
         return
     database = Path(address(url).database or "")
-    if (unfit := why_unfit(url)) is not None:
-        raise LedgerFileUnfit(f"the ledger file {database} cannot be used: {unfit}")
+    require_fit(url)
     try:
         # Resolved: whoever comes by way of a link finds the same lock.
         path = Path(f"{database.resolve()}.lock")
@@ -158,6 +157,13 @@ def sole_worker(url: str) -> Iterator[None]:
     with file:
         _lock(file, database)
         yield
+
+
+def require_fit(url: str) -> None:
+    """Raise LedgerFileUnfit where no SQLite ledger could be kept at its place; make nothing."""
+    if (unfit := why_unfit(url)) is not None:
+        database = Path(address(url).database or "")
+        raise LedgerFileUnfit(f"the ledger file {database} cannot be used: {unfit}")
 
 
 def why_unfit(url: str) -> str | None:
@@ -196,10 +202,10 @@ def _lock(file: TextIO, database: Path) -> None:
         )
         raise LedgerFileUnfit(message) from None
     # On a full disk the name is missing, and nothing else.
+    # Past the file's buffer, which would try again, and fail, when it is closed.
     with suppress(OSError):
-        file.truncate(0)
-        file.write(f"{gethostname()}, process {getpid()}\n")
-        file.flush()
+        ftruncate(file.fileno(), 0)
+        write(file.fileno(), f"{gethostname()}, process {getpid()}\n".encode())
 
 
 class _InThreads:

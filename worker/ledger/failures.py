@@ -38,6 +38,9 @@ _WORDS: Final = {
     "SQLITE_BUSY": "another program is writing to it",
 }
 
+#: What only another URL mends, and with it a new start.
+_OF_OUR_SIDE: Final = frozenset({"ClientConfigurationError"})
+
 
 def meaning(error: Exception) -> Exception:
     """Translate an error: LedgerUnavailable, StepRefused, or the error itself if it is a bug."""
@@ -67,6 +70,11 @@ def in_words(error: Exception) -> str:
         (words for known, words in _WORDS.items() if kind.startswith(f"{known}_")), None
     )
     return f"{words} ({kind})" if words else kind
+
+
+def may_mend(error: Exception) -> bool:
+    """Tell whether somebody may mend it at the database, so that waiting makes sense."""
+    return str(error) not in _OF_OUR_SIDE
 
 
 def _sqlstate(error: DBAPIError) -> str:

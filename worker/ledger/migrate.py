@@ -1,7 +1,7 @@
 """Brings a ledger's schema up to date, or tells that it is not.
 
-The steps themselves stand in `migrations`. Alembic is imported where one of them is missing, and not
-for every start of a worker."""
+The steps themselves stand in `migrations`. Alembic is imported where one of them is missing, not
+at every start of a worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import column, func, inspect, select, table
 
-from worker.ledger.engine import address, is_sqlite, open_database
+from worker.ledger.engine import address, is_sqlite, open_database, require_fit
 from worker.ledger.failures import meaning
 
 if TYPE_CHECKING:
@@ -41,9 +41,10 @@ async def migrate(url: str) -> tuple[str | None, str]:
 
     Safe with workers running and with a second migration at the same time. A schema that is newer
     than this release is left as it is. Raises LedgerUnavailable when the database cannot be
-    reached.
+    reached, and LedgerFileUnfit where no file can be kept.
     """
     if is_sqlite(url):
+        require_fit(url)
         _file(url).parent.mkdir(parents=True, exist_ok=True)
     database = open_database(url, writer=True, connections=1, statement_seconds=MIGRATION_SECONDS)
     return await _run(database, _upgrade)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -19,7 +19,7 @@ from worker.flows.troubles import Troubles
 from worker.rabbitmq import failures
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
     from datetime import timedelta
 
     from aio_pika.abc import AbstractConnection
@@ -97,12 +97,14 @@ async def keep_connected(
     *,
     told: Callable[[str], None],
     stopping: asyncio.Event,
+    stable_seconds: float = _STABLE_SECONDS,
 ) -> None:
     """Connect and `serve` the connection, again and again, until a stop is asked for.
 
     `serve` returns when it was asked to stop and raises one of `failures.AWAY` when the connection
     was lost; `told` hears of each loss, in words. Pauses grow with failures that follow each other
-    closely. What is news about the broker is logged, once for all its connections.
+    closely. What is news about the broker is logged, once for all its connections; it counts as
+    reached when one has stood for `stable_seconds`, since some fall as soon as they are made.
     """
     turn = 0
     while not stopping.is_set():
@@ -111,17 +113,26 @@ async def keep_connected(
             with failures.cancellations_told_apart():
                 async with broker.connect(purpose, stopping=stopping) as connection:
                     stood = True
-                    _tell_reached(broker, purpose)
-                    await serve(connection)
+                    with _telling_reached(broker, purpose, after=stable_seconds):
+                        await serve(connection)
         except failures.AWAY as error:
             if not stopping.is_set():
                 told(_tell_away(broker, purpose, error, stood=stood))
-        turn = 0 if time.monotonic() - begun > _STABLE_SECONDS else turn + 1
+        turn = 0 if time.monotonic() - begun > stable_seconds else turn + 1
         # Anywhere between nothing and the most: replicas must not come back all at once.
         pause = random.random() * pause_at_most(turn)  # noqa: S311 - no secret
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await stopping.wait()
+
+
+@contextmanager
+def _telling_reached(broker: Broker, purpose: str, *, after: float) -> Iterator[None]:
+    telling = asyncio.get_running_loop().call_later(after, _tell_reached, broker, purpose)
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 def _tell_reached(broker: Broker, purpose: str) -> None:
