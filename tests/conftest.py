@@ -1,6 +1,6 @@
 """What every test may ask for: a broker, a database, a ledger's address.
 
-Each is started by the tests themselves, once a process, and only when a test asks."""
+Each is started by the tests themselves, once a run, and only when a test asks."""
 
 import asyncio
 import gc
@@ -8,7 +8,8 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +19,7 @@ import pytest
 from tests.ledger import second
 from tests.ledger.compiled import compile_once
 from tests.services.postgres_node import PostgresNode, find_postgres
+from tests.services.shared import shared
 from worker.demo.rabbitmq_node import HOW_TO_GET_RABBITMQ, Found, RabbitmqNode, find_rabbitmq
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
@@ -100,12 +102,24 @@ def found_rabbitmq() -> Found:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(
-    found_rabbitmq: Found, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RabbitmqNode]:
+def _of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of this run."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(found_rabbitmq: Found, _of_the_run: Path) -> Iterator[RabbitmqNode]:
     """The node that tests share; not to be stopped by any of them."""
-    with RabbitmqNode(tmp_path_factory.mktemp("rabbitmq"), found_rabbitmq) as node:
-        yield node
+    folder = _of_the_run / "rabbitmq"
+
+    @contextmanager
+    def start() -> Iterator[list[int]]:
+        with SharedRabbitmq(folder, found_rabbitmq) as node:
+            yield node.ports
+
+    with shared(_of_the_run / "rabbitmq-shared", start) as ports:
+        yield SharedRabbitmq(folder, found_rabbitmq, ports)
 
 
 @pytest.fixture(scope="session")
@@ -120,15 +134,21 @@ def rabbitmq_vhost(rabbitmq: RabbitmqNode, _vhosts: Iterator[str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresNode]:
+def postgres(_of_the_run: Path) -> Iterator[PostgresNode]:
     """The database server that tests share."""
     programs = find_postgres() or _cannot_run("No PostgreSQL found; see tests/services/install.sh.")
-    # Not below pytest's own folder: that one is closed to the user the server runs as.
-    with (
-        tempfile.TemporaryDirectory(prefix="withdrawals-") as folder,
-        PostgresNode(Path(folder), programs, syncs=False) as node,
-    ):
-        yield node
+
+    @contextmanager
+    def start() -> Iterator[tuple[str, int]]:
+        # Not below pytest's own folder: that one is closed to the user the server runs as.
+        with (
+            tempfile.TemporaryDirectory(prefix="withdrawals-") as folder,
+            PostgresNode(Path(folder), programs, syncs=False) as node,
+        ):
+            yield folder, node.port
+
+    with shared(_of_the_run / "postgres-shared", start) as (folder, port):
+        yield PostgresNode(Path(folder), programs, syncs=False, port=port)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -178,10 +198,26 @@ def migrated_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+class SharedRabbitmq(RabbitmqNode):
+    """A node, or with its `ports` one that another process has started in this folder."""
+
+    def __init__(self, folder: Path, found: Found, ports: Sequence[int] = ()) -> None:
+        super().__init__(folder, found)
+        if ports:
+            self.port, self._dist_port, self._epmd_port = ports
+
+    @property
+    def ports(self) -> list[int]:
+        """By which another process finds it."""
+        return [self.port, self._dist_port, self._epmd_port]
+
+
 def _new_vhosts(node: RabbitmqNode) -> Iterator[str]:
     batch = 0
     while True:
-        names = [f"test-{batch}-{number}" for number in range(_VHOSTS_AT_ONCE)]
+        # Of this process: others may be at the same node.
+        prefix = f"test-{os.getpid()}-{batch}"
+        names = [f"{prefix}-{number}" for number in range(_VHOSTS_AT_ONCE)]
         node.ctl("eval", _ADD_VHOSTS % ", ".join(f'<<"{name}">>' for name in names))
         yield from names
         batch += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -39,19 +40,26 @@ async def desk(rabbitmq_vhost: str, server: BluumServer) -> AsyncIterator[Desk]:
         yield open_desk
 
 
-@pytest.fixture
-async def migrated(ledger_url: str) -> str:
+@pytest.fixture(params=["sqlite_url", "shared_ledger"], ids=["sqlite", "postgresql"])
+def migrated(request: pytest.FixtureRequest) -> str:
     """The URL of a ledger that is ready to be used, on each database in turn."""
-    await migrate(ledger_url)
-    return ledger_url
+    url: str = request.getfixturevalue(request.param)
+    return url
+
+
+@pytest.fixture(scope="session")
+def _template(postgres: PostgresNode) -> str:
+    """The name of a database with the schema."""
+    url = postgres.create_database()
+    asyncio.run(migrate(url))
+    return url.rpartition("/")[2]
 
 
 @pytest.fixture
-async def shared_ledger(postgres: PostgresNode) -> str:
+def shared_ledger(postgres: PostgresNode, _template: str) -> str:
     """The URL of a ledger that is ready to be used by several workers at once."""
-    url = postgres.create_database()
-    await migrate(url)
-    return url
+    # Of its own, and not emptied for the next: a killed worker's session may outlive its test.
+    return postgres.create_database(_template)
 
 
 @pytest.fixture

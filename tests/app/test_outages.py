@@ -79,10 +79,15 @@ async def test_no_broker_at_the_start_is_waited_for(
             assert 200 == (await worker.probe("/livez"))[0]
             await asyncio.to_thread(node.start)
             await worker.ready()
+            await until(lambda: _has_reached(worker), lambda: worker.output)
 
     assert 0 == code, worker.output
     # Two processes, and a line each, however often they tried; a line more when it was there.
     assert (2, 1) == tuple(worker.output.count(f'"broker {said}"') for said in ("away", "reached"))
+
+
+async def _has_reached(worker: WorkerProcess) -> bool:
+    return '"broker reached"' in worker.output
 
 
 async def test_a_stopped_ledger_stops_the_payouts_and_nothing_else(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from worker.simulator.bluum_server import BluumServer
 
 
-@pytest.fixture
-def program() -> str:
-    """The whole command, from the start of Python on."""
-    return "worker"
+#: The whole command, from the start of Python on; the others are forked.
+COLD: Final = pytest.mark.parametrize("program", ["worker"])
 
 
+@COLD
 async def test_it_becomes_ready_and_started(start: Start, tmp_path: Path) -> None:
     """
     With everything there, all three probes say ok, each check with its state and age.
@@ -145,6 +144,7 @@ async def test_a_taken_port_is_named(start: Start, tmp_path: Path) -> None:
     assert "Traceback" not in worker.output
 
 
+@COLD
 async def test_bad_settings_end_with_2(start: Start, tmp_path: Path) -> None:
     """
     Each problem is a line that names its variable.

@@ -111,11 +111,10 @@ MUTATIONS: Final = (
         (
             Patch(
                 "worker/rabbitmq/consumer.py",
-                "        settlement = await self._handled(delivery)\n        try:\n",
-                "        with suppress(*failures.AWAY):\n"
-                "            await delivery.accept()\n"
-                "        settlement = await self._handled(delivery)\n"
-                "        try:\n",
+                "            settlement = await self._handled(delivery, journey)\n",
+                "            with suppress(*failures.AWAY):\n"
+                "                await delivery.accept()\n"
+                "            settlement = await self._handled(delivery, journey)\n",
             ),
             Patch(
                 "worker/rabbitmq/consumer.py",
@@ -129,8 +128,8 @@ MUTATIONS: Final = (
             ),
             Patch(
                 "worker/rabbitmq/consumer.py",
-                '"detail": detail})\n        await delivery.accept()\n',
-                '"detail": detail})\n',
+                "        )\n        await delivery.accept()\n        return burial\n",
+                "        )\n        return burial\n",
             ),
         ),
     ),

@@ -38,6 +38,10 @@ TOLD_LATER: Final = "UPDATE budget_demands SET told_at = told_at + 60000000"
 TOLD_BEFORE: Final = "UPDATE budget_demands SET told_at = told_at - 120000000"
 TOLD_LONG_AGO: Final = "UPDATE budget_demands SET told_at = told_at - 3601000000"
 SET_NEXT: Final = "UPDATE budgets SET next_at = $1"
+WAITING: Final = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 async def reserve(ledger: Ledger, wanted: Calls, *, pause: int = 0, gap: int = GAP) -> Reserved:
@@ -189,7 +193,7 @@ async def test_a_budget_that_another_changes_meanwhile_is_read_again(postgres_ur
             await other.execute("BEGIN")
             await other.execute(SET_NEXT, before.now + 2 * SECOND)
             asking = asyncio.create_task(reserve(ledger, (0, 1, 0)))
-            while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            while not await other.fetchval(WAITING):
                 pass
             await other.execute(SET_NEXT, before.now + 3600 * SECOND)
             await other.execute("COMMIT")

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -39,13 +40,16 @@ class PostgresNode:
     """One server with a superuser `postgres` that needs no password.
 
     Without `syncs` nothing is waited for on the disk: what was committed outlives the server's end,
-    however violent, and only a power cut of the whole machine would take it.
+    however violent, and only a power cut of the whole machine would take it. With a `port` it is
+    one that another process has started there.
     """
 
-    def __init__(self, folder: Path, programs: Path, *, syncs: bool = True) -> None:
+    def __init__(
+        self, folder: Path, programs: Path, *, syncs: bool = True, port: int | None = None
+    ) -> None:
         self.folder = folder.resolve()
         self._syncs = syncs
-        (self.port,) = free_ports(1)
+        self.port = port or free_ports(1)[0]
         self._programs = programs
         self._data = self.folder / "data"
         self._numbers = count(1)
@@ -69,7 +73,7 @@ class PostgresNode:
                 "--no-locale",
                 "--no-sync",
             )
-        options = f"-h 127.0.0.1 -p {self.port} -k {self.folder}"
+        options = f"-h 127.0.0.1 -p {self.port} -k {self.folder} -c max_connections=300"
         if not self._syncs:
             options += " -c fsync=off -c full_page_writes=off"
         log = self.folder / "server.log"
@@ -85,7 +89,8 @@ class PostgresNode:
 
     def create_database(self, template: str = "template1") -> str:
         """The URL of a new database that nobody else uses, a copy of the template."""
-        name = f"test_{next(self._numbers)}"
+        # Of this process: others may be at the same server.
+        name = f"test_{os.getpid()}_{next(self._numbers)}"
         statement = f'CREATE DATABASE "{name}" TEMPLATE "{template}"'
         self._run("psql", "--no-psqlrc", "--quiet", f"--dbname={self.url}", "-c", statement)
         return self._url(name)
@@ -108,7 +113,7 @@ class PostgresNode:
     def _run(self, program: str, *arguments: str) -> None:
         user = _unprivileged()
         # Into a file: the server keeps what it is given, and would keep a pipe open for ever.
-        with (self.folder / "output.log").open("w+") as output:
+        with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
                 [self._programs / program, *arguments],
                 cwd=self.folder,

@@ -21,13 +21,13 @@ def node(found_rabbitmq: Found, tmp_path: Path) -> Iterator[RabbitmqNode]:
     node.kill()
 
 
-async def test_a_started_node_takes_messages(rabbitmq: RabbitmqNode) -> None:
+async def test_a_started_node_takes_messages(rabbitmq_vhost: str) -> None:
     """
     Once `start` has returned, a client can connect at once, publish and read.
     """
-    await _publish(rabbitmq.url, b"hello")
+    await _publish(rabbitmq_vhost, b"hello")
 
-    assert b"hello" == await _read(rabbitmq.url)
+    assert b"hello" == await _read(rabbitmq_vhost)
 
 
 async def test_each_vhost_is_empty_and_alone(rabbitmq: RabbitmqNode, rabbitmq_vhost: str) -> None:

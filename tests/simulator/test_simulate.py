@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hmac
+import os
 import signal
 import socket
-import sys
-from pathlib import Path
 
 import httpx
 import pytest
 from typer.testing import CliRunner
 
-import worker
+from tests.app.warm import WarmCommand
 from tests.simulator.receiver import receiving
 from tests.simulator.talk import SALE
 from worker.cli.simulate import simulate
 from worker.simulator import bluum_terms
 
-COMMAND = "from worker.cli.simulate import simulate; simulate(prog_name='simulate')"
-ROOT = Path(worker.__file__).parent.parent
 
-
-async def start(*options: str, command: str = "bluum") -> tuple[asyncio.subprocess.Process, str]:
+async def start(*options: str, command: str = "bluum") -> tuple[WarmCommand, str]:
     """Start the command on a free port; return the process and the URL it prints."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        COMMAND,
-        command,
-        "--port",
-        "0",
-        *options,
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    process = await WarmCommand.begun(
+        *("simulate", command, "--port", "0", *options), environment=os.environ
     )
-    assert process.stdout is not None
     line = (await process.stdout.readline()).decode()
     return process, line.split()[-1]
 
@@ -74,7 +59,7 @@ async def test_terms_and_webhooks_can_be_set_at_start() -> None:
             order = await client.post(f"{base_url}/investors/inv_poor/orders", json=SALE)
             letters = await receiver.arrived(2)
             investor = await client.get(f"{base_url}/investors/inv_poor")
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         await process.communicate()
 
     digest = hmac.digest(b"s3cret", letters[0].body, "sha512")
@@ -101,7 +86,7 @@ async def test_faults_can_be_set_at_start() -> None:
     )
     async with httpx.AsyncClient(trust_env=False) as client:
         faults = (await client.get(base_url.removesuffix("/v1") + "/_simulator/faults")).json()
-    process.terminate()
+    process.send_signal(signal.SIGTERM)
     await process.communicate()
 
     assert {

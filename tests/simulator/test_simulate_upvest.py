@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
 import signal
 import stat
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -14,14 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from typer.testing import CliRunner
 
-import worker
+from tests.app.warm import WarmCommand
 from worker.cli.main import app
 from worker.cli.simulate_upvest import client_key
 from worker.simulator import upvest_terms
 from worker.simulator.upvest_client_keys import KeyKind, make_key, private_pem
 
-COMMAND = "import typer; from worker.cli.simulate_upvest import *; typer.run(simulate_upvest)"
-ROOT = Path(worker.__file__).parent.parent
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def test_it_serves_until_a_signal_and_gives_its_key_away(tmp_path: Path) -> None:
@@ -30,15 +29,11 @@ async def test_it_serves_until_a_signal_and_gives_its_key_away(tmp_path: Path) -
     """
     path = tmp_path / "key.pem"
     options = ("--key-kind", "ed25519", "--write-private-key", str(path), "--list-lag", "5")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", COMMAND, "--port", "0"),
-        *options,
+    process = await WarmCommand.begun(
+        *("simulate", "upvest", "--port", "0", *options),
         *("--fault", "drop_after=0.5", "--fault-calls", "all"),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        environment=os.environ,
     )
-    assert process.stdout is not None
     line = (await process.stdout.readline()).decode()
     async with httpx.AsyncClient(base_url=line.split()[-1], trust_env=False) as client:
         faults = (await client.get("/_simulator/faults")).json()

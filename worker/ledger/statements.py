@@ -7,9 +7,20 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import Integer, bindparam, delete, null, or_, select, tuple_, update
+from sqlalchemy import (
+    Integer,
+    bindparam,
+    delete,
+    exists,
+    null,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.decide import Held
@@ -31,7 +42,7 @@ from worker.ledger.many import Many, of_row
 from worker.ledger.schema import attempts, events, replicas, suspects, transitions, withdrawals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Column, ColumnElement, Connection, Select, Table
@@ -499,12 +510,12 @@ def _claim(connection: Connection, step: Claim, busy: set[str]) -> list[Held]:
         "shunned": sorted(step.shunned),
         "beside": sorted(step.beside),
     }
-    for source in _sources(step):
+    for query in _queries(connection, step):
         if len(found) == step.limit:
             break
         taken = busy | step.busy | {held.withdrawal.order.message_id for held in found}
         left = step.limit - len(found)
-        due = connection.execute(source, {**asked, "busy": sorted(taken), "left": left})
+        due = connection.execute(query, {**asked, "busy": sorted(taken), "left": left})
         found += [rows.held(row) for row in due.mappings()]
     claimed = [replace(held, version=held.version + 1) for held in found]
     _CLAIMED.execute(
@@ -514,29 +525,41 @@ def _claim(connection: Connection, step: Claim, busy: set[str]) -> list[Held]:
     return claimed
 
 
-#: What is claimed in each lane, as errands in the order in which they go.
-_ERRANDS: Final = {
-    Lane.URGENT: (Errand.ACT,),
-    Lane.LOOKS: (Errand.LOOK_EXPECTED, Errand.LOOK, Errand.LOOK_FINISHED),
-}
-
-
-def _sources(step: Claim) -> Iterator[Select[Any]]:
-    """Yield what to claim, the first first."""
+def _queries(connection: Connection, step: Claim) -> list[Select[Any]]:
+    """Return the queries for what is claimed, the first first."""
     if step.beside:
-        yield _BESIDE
-        return
-    for lane in sorted(step.lanes):
-        yield _WOKEN[lane]
-        for errand in _ERRANDS[lane]:
-            yield _DUE[errand]
+        return [_BESIDE]
+    # Mostly nothing is due: one question tells, and the others need not be asked.
+    lanes = tuple(sorted(step.lanes))
+    are_any = connection.execute(_are_any(lanes), {"now": rows.micros(step.now)}).one()
+    sources = zip(_sources(lanes), are_any, strict=True)
+    return [source.query for source, is_any in sources if is_any]
 
 
-def _free(*wanted: ColumnElement[bool], order: Column[Any]) -> Select[Any]:
-    """Return the query for what is wanted and free, in this order.
+@cache
+def _are_any(lanes: tuple[Lane, ...]) -> Select[Any]:
+    """Return the question whether there are any rows, free or not, in each source of the lanes."""
+    questions: list[Any] = [source.is_any for source in _sources(lanes)]
+    return select(*questions)
 
-    Made once: workers ask several times a second, and putting it together costs more than it does.
+
+def _sources(lanes: tuple[Lane, ...]) -> list[_Source]:
+    return [source for lane in lanes for source in _SOURCES[lane]]
+
+
+class _Source(NamedTuple):
+    """Something to claim: whether there is any of it, and the query for what of it is free.
+
+    Both are made once: workers ask several times a second, and to put such a query together costs
+    more than to execute it.
     """
+
+    is_any: ColumnElement[bool]
+    query: Select[Any]
+
+
+def _free(order: Column[Any], *wanted: ColumnElement[bool]) -> Select[Any]:
+    """Return the query for what is wanted and free, in this order."""
     alive = select(replicas.c.id).where(
         replicas.c.seen_at > bindparam("alive_since"), replicas.c.id != bindparam("owner")
     )
@@ -555,23 +578,38 @@ def _free(*wanted: ColumnElement[bool], order: Column[Any]) -> Select[Any]:
     )
 
 
+def _source(order: Column[Any], *wanted: ColumnElement[bool]) -> _Source:
+    return _Source(exists(select(withdrawals.c.id).where(*wanted)), _free(order, *wanted))
+
+
+def _woken(is_wanted: ColumnElement[bool]) -> _Source:
+    woken_at = withdrawals.c.woken_at
+    return _source(woken_at, woken_at.is_not(None), is_wanted)
+
+
+def _due(errand: Errand) -> _Source:
+    return _source(withdrawals.c.due_at, _IS_DUE, withdrawals.c.errand == errand)
+
+
 _IS_DUE: Final = withdrawals.c.due_at <= bindparam("now")
-#: A query for each errand: so every one of them reads the index in its own order, and stops.
-_DUE: Final = {
-    errand: _free(_IS_DUE, withdrawals.c.errand == errand, order=withdrawals.c.due_at)
-    for errand in Errand
-}
 _IS_URGENT: Final = or_(withdrawals.c.errand == Errand.ACT, withdrawals.c.cancel_wanted)
-_WOKEN: Final = {
-    lane: _free(withdrawals.c.woken_at.is_not(None), wanted, order=withdrawals.c.woken_at)
-    for lane, wanted in ((Lane.URGENT, _IS_URGENT), (Lane.LOOKS, ~_IS_URGENT))
+#: What is claimed in each lane, the first first. One for each errand: so every one of them reads
+#: the index in its own order, and stops.
+_SOURCES: Final = {
+    Lane.URGENT: (_woken(_IS_URGENT), _due(Errand.ACT)),
+    Lane.LOOKS: (
+        _woken(~_IS_URGENT),
+        _due(Errand.LOOK_EXPECTED),
+        _due(Errand.LOOK),
+        _due(Errand.LOOK_FINISHED),
+    ),
 }
 _BESIDE: Final = _free(
+    withdrawals.c.due_at,
     _IS_DUE,
     withdrawals.c.errand.in_([Errand.LOOK_EXPECTED, Errand.LOOK]),
     withdrawals.c.withdrawal_id.is_not(None),
     tuple_(withdrawals.c.provider, withdrawals.c.party_id).in_(bindparam("beside", expanding=True)),
-    order=withdrawals.c.due_at,
 )
 
 
