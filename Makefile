@@ -16,6 +16,9 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 IMAGE ?= withdrawals-worker:$(VERSION)
 
+# A run starts hundreds of processes: what one of them has compiled is kept for the others.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DELETE_ON_ERROR:
 .PHONY: help venv demo test covered coverage test-rabbitmq4 lint format typecheck walls bench bench-budget bench-looks faults faults-mutations image image-size lock example-env chart chart-golden dashboard-picture clean
 
@@ -42,13 +45,14 @@ demo: venv ## See a payout happen, all on this machine (KEEP=1 leaves it running
 test: venv ## Everything that CI runs
 	tests/services/install.sh
 	@tests/services/helm.sh >/dev/null
+	# `covered` reads all tests, so that the parallel run after it finds them compiled.
 	$(MAKE) --no-print-directory --jobs 4 lint typecheck walls covered
 	$(BIN)/pytest $(PYTEST_ARGS) -m "not covered"
 	@server=$$(tests/services/rabbitmq4.sh) || exit 1; test -z "$$server" || { set -x; \
 		WITHDRAWALS_TEST_RABBITMQ_SERVER=$$server $(BIN)/pytest $(PYTEST_ARGS) $(ON_RABBITMQ4); }
 
 covered: venv ## See that tests with written examples reach every branch of worker/core
-	$(BIN)/pytest -q -m covered --cov=worker.core --cov-report=term --cov-fail-under=100 tests/core
+	$(BIN)/pytest -q -m covered --cov=worker.core --cov-report=term --cov-fail-under=100
 
 coverage: venv ## Run all tests and see which lines none of them reaches (slower by a third)
 	tests/services/install.sh
