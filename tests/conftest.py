@@ -151,6 +151,13 @@ def postgres(_of_the_run: Path) -> Iterator[PostgresNode]:
         yield PostgresNode(Path(folder), programs, syncs=False, port=port)
 
 
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """The program that checks and tests rules; it comes with Prometheus."""
+    missing = "promtool is missing: tests/services/install.sh installs it"
+    return shutil.which("promtool") or _cannot_run(missing)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty ledger; every test that asks runs once on each database."""

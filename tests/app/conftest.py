@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.app.harness import Desk, WorkerProcess, a_desk, settings
+from worker.demo.rabbitmq_node import free_ports
 from worker.ledger.migrate import migrate
 from worker.simulator.bluum_server import BluumOptions, BluumServer, serve
 from worker.simulator.bluum_terms import Terms
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from tests.services.postgres_node import PostgresNode
 
 Start = Callable[..., Awaitable[WorkerProcess]]
+
+
+@pytest.fixture
+def port() -> int:
+    """A free port, where the worker takes webhooks."""
+    (free,) = free_ports(1)
+    return free
 
 
 @pytest.fixture

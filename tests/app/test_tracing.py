@@ -14,7 +14,6 @@ import pytest
 
 from tests.app.collector import a_collector
 from tests.app.harness import a_request
-from worker.demo.rabbitmq_node import free_ports
 from worker.rabbitmq import topology
 from worker.simulator.bluum_server import BluumOptions, BluumServer, serve
 from worker.simulator.bluum_terms import Terms
@@ -66,13 +65,6 @@ _WAYS_OF_ITS_OWN: Final = {
         ("producer: publish withdrawals.events",),
     )
 }
-
-
-@pytest.fixture
-def port() -> int:
-    """Where the worker takes webhooks."""
-    (free,) = free_ports(1)
-    return free
 
 
 @pytest.fixture

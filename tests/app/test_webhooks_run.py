@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.app.harness import until
-from worker.demo.rabbitmq_node import free_ports
 from worker.simulator.bluum_server import BluumOptions, BluumServer, serve
 from worker.simulator.bluum_terms import Terms
 from worker.simulator.bluum_webhooks import Algorithm, Encoding, SignedContent, WebhookTerms
@@ -37,13 +36,6 @@ _FLOOD: Final = (
     b"\x16\x03\x01\x02\x00" * 100,
     _HEAD + b"X-Slow: ",
 )
-
-
-@pytest.fixture
-def port() -> int:
-    """Where the worker takes webhooks."""
-    (free,) = free_ports(1)
-    return free
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -163,12 +162,10 @@ def test_what_is_built_and_mounted_is_there(document: dict[str, Any]) -> None:
     assert [] == [image for image in images if not re.search(r":v?\d+(\.\d+)*(-\w+)?$", image)]
 
 
-def test_prometheus_takes_its_configuration() -> None:
+def test_prometheus_takes_its_configuration(promtool: str) -> None:
     """
     With the rules that it names.
     """
-    if (promtool := shutil.which("promtool")) is None:
-        _cannot_run("promtool is missing: tests/services/install.sh installs it")
     done = subprocess.run(
         [promtool, "check", "config", "prometheus.yaml"],
         cwd=ROOT / "config" / "prometheus",

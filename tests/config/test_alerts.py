@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,18 +35,6 @@ _ALERTS: Final = [rule for rule in _RULES if "alert" in rule]
 _SUFFIX: Final = re.compile(r"_(?:total|bucket|count|sum)$")
 #: What a scrape adds to every series.
 _SCRAPED: Final = {"namespace", "pod"}
-
-
-@pytest.fixture(scope="module")
-def promtool() -> str:
-    """The program that comes with Prometheus."""
-    found = shutil.which("promtool")
-    if found is None:
-        why = "promtool is missing: tests/services/install.sh installs it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(why)
-        pytest.skip(why)
-    return found
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING, Final
 
@@ -101,7 +99,7 @@ def test_what_it_says_to_kubernetes_are_names_of_the_chart() -> None:
     } & set(re.findall(r"- name: (\w+)\n", pod))
 
 
-def test_prometheus_understands_every_query(tmp_path: Path) -> None:
+def test_prometheus_understands_every_query(tmp_path: Path, promtool: str) -> None:
     """
     And the worker, or a recording rule, has what it asks for.
     """
@@ -114,7 +112,7 @@ def test_prometheus_understands_every_query(tmp_path: Path) -> None:
     file = tmp_path / "queries.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
     done = subprocess.run(
-        [_promtool(), "check", "rules", file], check=False, capture_output=True, timeout=60
+        [promtool, "check", "rules", file], check=False, capture_output=True, timeout=60
     )
 
     assert set() == named - records - families - there
@@ -157,13 +155,3 @@ async def test_every_command_of_the_page_does_what_the_page_shows(
 def _commands(group: object) -> set[str]:
     found: Mapping[str, object] = getattr(group, "commands", {})
     return set(found)
-
-
-def _promtool() -> str:
-    found = shutil.which("promtool")
-    if found is None:
-        why = "promtool is missing: tests/services/install.sh installs it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(why)
-        pytest.skip(why)
-    return found
