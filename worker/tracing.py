@@ -40,7 +40,7 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from worker.core import messages
-from worker.flows.journey import apart, ids, ids_of, ids_of_message, within
+from worker.flows.journey import apart, ids, ids_of, ids_of_message, known, within
 from worker.flows.settlement import Accept, Bury, Return, Settlement
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Tracing:
             f"process {queue}",
             _context_of(traceparent),
             SpanKind.CONSUMER,
-            _without_none(
+            known(
                 {
                     "messaging.system": "rabbitmq",
                     "messaging.operation.type": "process",
@@ -203,7 +203,7 @@ class Tracing:
             f"publish {exchange}" if exchange else "publish reply",
             _context_of(event.traceparent),
             SpanKind.PRODUCER,
-            _without_none(
+            known(
                 {
                     "messaging.system": "rabbitmq",
                     "messaging.operation.type": "send",
@@ -241,7 +241,7 @@ class Tracing:
             f"follow {step}",
             _context_of(order.traceparent),
             SpanKind.INTERNAL,
-            _without_none(
+            known(
                 {
                     "withdrawals.message_id": order.message_id,
                     "withdrawals.provider": order.provider,
@@ -313,12 +313,6 @@ def _ids_of_span(context: SpanContext) -> dict[str, str]:
         "trace_id": trace.format_trace_id(context.trace_id),
         "span_id": trace.format_span_id(context.span_id),
     }
-
-
-def _without_none(
-    attributes: Mapping[str, str | int | bool | None],
-) -> dict[str, str | int | bool]:
-    return {name: value for name, value in attributes.items() if value is not None}
 
 
 class _Quiet(SpanExporter):

@@ -15,7 +15,7 @@ from worker.core.burials import identity
 from worker.core.cancellations import Cancel, read_cancel, unknown_request
 from worker.core.messages import DeadReason, Envelope, Misread
 from worker.flows.announce import SWEEP_AGE, Post
-from worker.flows.journey import trace_id_of
+from worker.flows.journey import known, trace_id_of
 from worker.flows.ports import LedgerUnavailable, Outgoing, PublishUnconfirmed, StepRefused
 from worker.flows.settlement import ACCEPT, Bury, Return, Settlement
 
@@ -260,7 +260,7 @@ def _ids(cancel: Cancel) -> dict[str, str]:
         "withdrawal_id": cancel.withdrawal_id,
         "trace_id": trace_id_of(cancel.context.traceparent),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return known(found)
 
 
 def _answer(vain: Vain) -> Outgoing:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.events import moment
 from worker.core.withdrawal import Status
-from worker.flows.journey import ids_of
+from worker.flows.journey import ids_of, known
 
 if TYPE_CHECKING:
     from worker.core.answers import Reported
@@ -68,7 +68,7 @@ def log_change(withdrawal: Withdrawal, change: Change) -> None:
     _log.log(
         level,
         "withdrawal moved" if change.word is None else "cancellation refused",
-        extra={name: value for name, value in fields.items() if value is not None},
+        extra=known(fields),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 
 from worker.core import messages
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from worker.core.withdrawal import Withdrawal
     from worker.flows.ports import Outgoing
     from worker.flows.settlement import Settlement
+
+_Value = TypeVar("_Value")
 
 #: Where in a traceparent the id of the trace stands.
 _TRACE_ID: Final = slice(3, 35)
@@ -142,6 +144,11 @@ def trace_id_of(traceparent: str | None) -> str | None:
     return None if traceparent is None else traceparent[_TRACE_ID]
 
 
+def known(fields: Mapping[str, _Value | None]) -> dict[str, _Value]:
+    """Return the fields that have a value; a line or a span has no others."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def ids_of(withdrawal: Withdrawal) -> dict[str, str]:
     """Return all by which a withdrawal is found again, here and at the provider."""
     order = withdrawal.order
@@ -152,13 +159,13 @@ def ids_of(withdrawal: Withdrawal) -> dict[str, str]:
         "idempotency_key": order.idempotency_key,
         "trace_id": trace_id_of(order.traceparent),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return known(found)
 
 
 def ids_of_message(envelope: Envelope, traceparent: str | None) -> dict[str, str]:
     """Return what is known of a message before it is read."""
     found = {"message_id": envelope.message_id, "trace_id": trace_id_of(traceparent)}
-    return {name: value for name, value in found.items() if value is not None}
+    return known(found)
 
 
 class Untraced:

@@ -18,7 +18,7 @@ from worker.core.answers import Answer, Attempt, Denied, Reported, Throttled, Un
 from worker.core.decide import Cause, Decision, Held, decide_create, park, permit
 from worker.core.withdrawal import Reason, ReasonCode
 from worker.flows.commit import due, log_unknown_status, tell
-from worker.flows.journey import ids_of
+from worker.flows.journey import ids_of, known
 from worker.flows.ports import LedgerUnavailable, StepRefused
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _log_undecided(run: _Run, answer: Answer) -> None:
         "create call undecided",
         extra={
             **ids_of(run.withdrawal),
-            **{name: value for name, value in fields.items() if value is not None},
+            **known(fields),
             **due(run.withdrawal),
         },
     )
