@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.app.harness import Desk, WorkerProcess, a_desk, settings
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.ledger.migrate import migrate
 from worker.simulator.bluum_server import BluumOptions, BluumServer, serve
 from worker.simulator.bluum_terms import Terms

@@ -18,7 +18,7 @@ from tests.no_tls import NO_TLS
 from worker.core.withdrawal import idempotency_key
 from worker.demo.audit import Buried, Finding, Heard, Seen, Sent, audit
 from worker.demo.evidence import content_of, read_dead_letter, read_event, read_record
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.rabbitmq import failures, topology
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import asyncpg
 
 from tests.app.harness import until
 from worker.app import migrate_once_there
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.ledger.migrate import migrate, require_schema
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.app.harness import until
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.simulator.faults import Faults, Reach
 
 if TYPE_CHECKING:

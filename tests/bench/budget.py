@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import httpx
 
 from tests.services.postgres_node import PostgresNode, find_postgres
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.ledger.migrate import migrate
 
 if TYPE_CHECKING:

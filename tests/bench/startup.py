@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Final
 from urllib.error import URLError
 
-from worker.demo.rabbitmq_node import RabbitmqNode, find_rabbitmq, free_ports
+from worker.demo.ports import free_ports
+from worker.demo.rabbitmq_node import RabbitmqNode, find_rabbitmq
 
 _READY_SECONDS: Final = 60.0
 _PAUSE: Final = 0.01

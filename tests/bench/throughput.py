@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Final
 
 import aio_pika
 
-from worker.demo.rabbitmq_node import RabbitmqNode, find_rabbitmq, free_ports
+from worker.demo.ports import free_ports
+from worker.demo.rabbitmq_node import RabbitmqNode, find_rabbitmq
 from worker.rabbitmq import topology
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pytest
 from tests.app.warm import WarmCommand, warm_simulator
 from tests.cli.running import Commands
 from tests.ledger import second
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.rabbitmq import topology
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import pytest
 
 from tests.cli.running import Commands
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.providers.bluum_subscriptions import EVENTS
 from worker.providers.upvest_subscriptions import EVENTS as UPVEST
 from worker.simulator.bluum_server import BluumOptions, BluumServer, serve

@@ -22,7 +22,8 @@ from tests.dashboard.grafana import Dashboard, Query, View, queries
 from tests.dashboard.scene import a_scene
 from tests.services.postgres_node import PostgresNode, find_postgres
 from tests.services.prometheus_node import PrometheusNode, Target, find_prometheus
-from worker.demo.rabbitmq_node import RabbitmqNode, find_rabbitmq, free_ports
+from worker.demo.ports import free_ports
+from worker.demo.rabbitmq_node import RabbitmqNode, find_rabbitmq
 from worker.ledger.migrate import migrate
 
 if TYPE_CHECKING:

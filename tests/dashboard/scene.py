@@ -20,7 +20,7 @@ from tests.faults.tongues import TONGUES
 from tests.no_tls import NO_TLS
 from worker.demo.companies import ACCOUNTS, BLUUM, SECRET, SIGNATURE_HEADER, UPVEST
 from worker.demo.mailbox import open_mailbox
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.demo.scenario import Message
 from worker.simulator.bluum_generation import ACCOUNT_SCOPED, INVESTOR_SCOPED
 from worker.simulator.bluum_server import BluumOptions, serve

@@ -25,7 +25,7 @@ from tests.services.prometheus_node import (
     Target,
     find_prometheus,
 )
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.proxy import Mode, Proxy
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -17,7 +17,7 @@ from tests.faults.ground import LOOPBACK
 from tests.faults.plan import SETTLING, Ledger, Link
 from tests.faults.proxy import Mode, Proxy
 from tests.faults.stands import a_stand
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.simulator.faults import Faults
 
 if TYPE_CHECKING:

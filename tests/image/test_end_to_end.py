@@ -14,7 +14,7 @@ import httpx
 from tests.app.harness import LIMIT_SECONDS, until
 from tests.compose.file import own_services, read, typed_into_worker
 from tests.no_tls import NO_TLS
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,7 +13,7 @@ import pytest
 
 from tests.ledger.builders import FINGERPRINT, an_order, moved, take, taken_in
 from worker.core.withdrawal import Status
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.flows.ports import LedgerUnavailable, StepRefused
 from worker.ledger.engine import LedgerAddressInvalid, address, is_sqlite, place, why_unfit
 from worker.ledger.migrate import migrate, require_schema

@@ -12,7 +12,7 @@ from yarl import URL
 from tests.rabbitmq.at_work import at_work, broker_at
 from tests.rabbitmq.line import Line, line_to
 from tests.rabbitmq.upstream import PATIENCE, upstream
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.flows.settlement import ACCEPT, Settlement
 from worker.rabbitmq.topology import DEAD_LETTERS, EVENTS_EXCHANGE, REQUESTS
 

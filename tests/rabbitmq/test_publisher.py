@@ -14,7 +14,7 @@ from tests.rabbitmq.at_work import Reports, broker_at, publishing
 from tests.rabbitmq.line import line_to
 from tests.rabbitmq.upstream import upstream
 from tests.rabbitmq.wire import properties, short
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.flows.ports import PublishUnconfirmed, PublishUnroutable
 from worker.rabbitmq.publisher import PublishRefused
 from worker.rabbitmq.topology import DEAD_LETTERS, EVENTS_EXCHANGE

@@ -13,7 +13,7 @@ from yarl import URL
 
 from tests.rabbitmq.at_work import broker_at
 from tests.rabbitmq.line import line_to
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.rabbitmq import failures
 from worker.rabbitmq.connection import keep_connected
 

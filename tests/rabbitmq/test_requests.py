@@ -8,7 +8,7 @@ from yarl import URL
 from tests.rabbitmq.at_work import broker_at
 from tests.rabbitmq.upstream import upstream
 from tests.rabbitmq.wire import properties, short
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 from worker.flows.ports import PublishUnconfirmed, PublishUnroutable
 from worker.rabbitmq.backlog import messages_waiting
 from worker.rabbitmq.requests import publish_cancellation, publish_request

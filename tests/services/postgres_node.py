@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 
 _FOLDERS = (
     "/usr/lib/postgresql/*/bin",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import httpx
 
 from tests.no_tls import NO_TLS
-from worker.demo.rabbitmq_node import free_ports
+from worker.demo.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

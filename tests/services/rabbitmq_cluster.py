@@ -13,7 +13,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
-from worker.demo.rabbitmq_node import Found, Kin, NodeFailed, RabbitmqNode, free_ports
+from worker.demo.ports import free_ports
+from worker.demo.rabbitmq_node import Found, Kin, NodeFailed, RabbitmqNode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

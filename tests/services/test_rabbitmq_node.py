@@ -8,7 +8,7 @@ from pathlib import Path
 import aio_pika
 import pytest
 
-from worker.demo.rabbitmq_node import Found, NodeFailed, RabbitmqNode, free_ports
+from worker.demo.rabbitmq_node import Found, NodeFailed, RabbitmqNode
 
 QUEUE = "kept"
 
@@ -93,20 +93,6 @@ def test_a_node_that_cannot_start_says_why(node: RabbitmqNode) -> None:
         node.start()
 
     assert not _processes_naming(node.folder)
-
-
-def test_free_ports_are_free_and_differ() -> None:
-    """
-    No port is handed out twice at a time.
-    """
-    assert 5 == len(set(free_ports(5)))
-
-
-def test_free_ports_stay_free_while_a_program_is_restarted() -> None:
-    """
-    None is among those that the system gives to outgoing connections.
-    """
-    assert max(free_ports(200)) < 32_768
 
 
 async def _publish(url: str, body: bytes) -> None:

@@ -3,7 +3,6 @@
 It brings its own epmd, cookie and ports, so no broker that is there already is asked or touched."""
 
 import os
-import random
 import secrets
 import shutil
 import signal
@@ -11,12 +10,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from worker.demo.ports import free_ports
 
 #: Said to a person when there is no broker to start.
 HOW_TO_GET_RABBITMQ = (
@@ -32,9 +33,6 @@ _SERVER_FOLDERS = (
     "/usr/local/opt/rabbitmq/sbin",
 )
 _ERLANG_FOLDERS = ("/opt/homebrew/bin", "/usr/local/bin", "/usr/lib/erlang/bin")
-
-#: Below the ports that Linux (32768 on), macOS and Windows (49152 on) give to connections.
-_PORTS = range(20_000, 32_768)
 
 _START_SECONDS_MAX = 60.0
 _STOP_SECONDS_MAX = 20.0
@@ -79,22 +77,6 @@ def find_rabbitmq() -> Found | None:
         return None
     ctl = server.with_name("rabbitmqctl")
     return Found(server, ctl, epmd) if os.access(ctl, os.X_OK) else None
-
-
-def free_ports(count: int) -> tuple[int, ...]:
-    """Ports of the loopback interface that nobody listens on just now, each another.
-
-    Not among those that the system gives to outgoing connections: one of these could take the port
-    while its program is being restarted.
-    """
-    ports: list[int] = []
-    with ExitStack() as stack:
-        while len(ports) < count:
-            port = random.choice(_PORTS)  # noqa: S311 - no secret
-            with suppress(OSError):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-                ports.append(port)
-    return tuple(ports)
 
 
 class NodeFailed(Exception):  # noqa: N818 - named by what happened

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import aiohttp
 
 from worker.demo.companies import BLUUM, COMPANIES, SIGNATURE_HEADER
+from worker.demo.ports import free_ports
 from worker.demo.processes import Program
-from worker.demo.rabbitmq_node import NodeFailed, free_ports
+from worker.demo.rabbitmq_node import NodeFailed
 from worker.demo.scenarios import FIRST_LOOK
 
 if TYPE_CHECKING:
