@@ -20,6 +20,7 @@ from tests.ledger import second
 from tests.ledger.compiled import compile_once
 from tests.services.postgres_node import PostgresNode, find_postgres
 from tests.services.shared import shared
+from tests.services.vhosts import Vhosts
 from worker.demo.rabbitmq_node import HOW_TO_GET_RABBITMQ, Found, RabbitmqNode, find_rabbitmq
 from worker.ledger.migrate import migrate
 from worker.ledger.schema import metadata
@@ -52,9 +53,6 @@ _LONG = (
     "runbook",
     "rabbitmq",
 )
-
-# Starting rabbitmqctl costs as much as a dozen virtual hosts.
-_VHOSTS_AT_ONCE = 20
 
 
 @pytest.hookimpl(trylast=True)
@@ -123,14 +121,16 @@ def rabbitmq(found_rabbitmq: Found, _of_the_run: Path) -> Iterator[RabbitmqNode]
 
 
 @pytest.fixture(scope="session")
-def _vhosts(rabbitmq: RabbitmqNode) -> Iterator[str]:
-    return _new_vhosts(rabbitmq)
+def _vhosts(rabbitmq: RabbitmqNode) -> Vhosts:
+    return Vhosts(rabbitmq)
 
 
 @pytest.fixture
-def rabbitmq_vhost(rabbitmq: RabbitmqNode, _vhosts: Iterator[str]) -> str:
+def rabbitmq_vhost(rabbitmq: RabbitmqNode, _vhosts: Vhosts) -> Iterator[str]:
     """The URL of an empty virtual host that no other test sees."""
-    return f"{rabbitmq.url}{next(_vhosts)}"
+    name = _vhosts.take()
+    yield f"{rabbitmq.url}{name}"
+    _vhosts.give_back(name)
 
 
 @pytest.fixture(scope="session")
@@ -217,28 +217,6 @@ class SharedRabbitmq(RabbitmqNode):
     def ports(self) -> list[int]:
         """By which another process finds it."""
         return [self.port, self._dist_port, self._epmd_port]
-
-
-def _new_vhosts(node: RabbitmqNode) -> Iterator[str]:
-    batch = 0
-    while True:
-        # Of this process: others may be at the same node.
-        prefix = f"test-{os.getpid()}-{batch}"
-        names = [f"{prefix}-{number}" for number in range(_VHOSTS_AT_ONCE)]
-        node.ctl("eval", _ADD_VHOSTS % ", ".join(f'<<"{name}">>' for name in names))
-        yield from names
-        batch += 1
-
-
-_ADD_VHOSTS = """
-lists:foreach(
-  fun(Vhost) ->
-    rabbit_vhost:add(Vhost, <<"tests">>),
-    rabbit_auth_backend_internal:set_permissions(
-      <<"guest">>, Vhost, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
-  end,
-  [%s]).
-"""
 
 
 def _cannot_run(why: str) -> NoReturn:
