@@ -6,7 +6,8 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
-# Most of a test is waiting for a broker or a database: four at a time keep two cores busy.
+# Most of a test is waiting for a broker or a database: four at a time keep two cores busy, and
+# beside them two of those that are on RabbitMQ 4.0.
 PYTEST_ARGS ?= -n 4 --dist worksteal
 # What every run tries on RabbitMQ 4.0 too: the broker's own behaviour, and 50 kills in a row.
 ON_RABBITMQ4 := tests/rabbitmq tests/services/test_rabbitmq_cluster.py tests/app/test_restarts.py
@@ -20,10 +21,10 @@ IMAGE ?= withdrawals-worker:$(VERSION)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test covered coverage test-rabbitmq4 lint format typecheck walls bench bench-budget bench-looks faults faults-mutations image image-size lock example-env chart chart-golden dashboard-picture clean
+.PHONY: help venv demo test covered others on-rabbitmq4 coverage test-rabbitmq4 lint format typecheck walls bench bench-budget bench-looks faults faults-mutations image image-size lock example-env chart chart-golden dashboard-picture clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(INSTALLED) ## Make .venv with everything locked, once
 
@@ -35,7 +36,7 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 		echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv"; \
 		exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -47,12 +48,19 @@ test: venv ## Everything that CI runs
 	@tests/services/helm.sh >/dev/null
 	# `covered` reads all tests, so that the parallel run after it finds them compiled.
 	$(MAKE) --no-print-directory --jobs 4 lint typecheck walls covered
-	$(BIN)/pytest $(PYTEST_ARGS) -m "not covered"
-	@server=$$(tests/services/rabbitmq4.sh) || exit 1; test -z "$$server" || { set -x; \
-		WITHDRAWALS_TEST_RABBITMQ_SERVER=$$server $(BIN)/pytest $(PYTEST_ARGS) $(ON_RABBITMQ4); }
+	$(MAKE) --no-print-directory --jobs 2 others on-rabbitmq4
 
 covered: venv ## See that tests with written examples reach every branch of worker/core
 	$(BIN)/pytest -q -m covered --cov=worker.core --cov-report=term --cov-fail-under=100
+
+others: venv ## Run the tests that `covered` leaves out
+	$(BIN)/pytest $(PYTEST_ARGS) -m "not covered"
+
+on-rabbitmq4: venv ## Run what every run tries on RabbitMQ 4.0 too; tells all of it at its end
+	@server=$$(tests/services/rabbitmq4.sh) || exit 1; test -n "$$server" || exit 0; \
+		told=$$(mktemp); trap 'cat $$told; rm -f $$told' EXIT; \
+		( set -x; WITHDRAWALS_TEST_RABBITMQ_SERVER=$$server \
+			$(BIN)/pytest -n 2 --dist worksteal $(ON_RABBITMQ4) ) >$$told 2>&1
 
 coverage: venv ## Run all tests and see which lines none of them reaches (slower by a third)
 	tests/services/install.sh
