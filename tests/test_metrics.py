@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from worker.core.budget import Rank
-from worker.core.decide import Cause, Change
+from worker.core.change import Cause, Change
 from worker.core.messages import DeadReason
 from worker.core.reconciliation import Completed, Kind
 from worker.core.withdrawal import Order, Status, Withdrawal
@@ -42,6 +41,7 @@ METRICS = {
     "unresolved": ("gauge", set()),
     "ledger_commit_duration_seconds": ("histogram", set()),
     "consumer_up": ("gauge", set()),
+    "queue_messages": ("gauge", {"queue"}),
     "build_info": ("gauge", {"version", "python"}),
     "provider_unknown_status": ("counter", {"provider"}),
     "event_loop_lag_seconds": ("gauge", set()),
@@ -90,25 +90,9 @@ def moved(status: Status, **order: Any) -> tuple[Withdrawal, Change]:  # noqa: A
     )
 
 
-def submitted(
-    status: Status,
-    seconds: float,
-    *,
-    before: Status,
-    cause: Cause = Cause.CREATE,
-    sequence: int = 2,
-    **fields: Any,  # noqa: ANN401 - any field
-) -> tuple[Withdrawal, Change]:
-    """A withdrawal that moved so long after it was taken in; the provider has it by this id."""
-    withdrawal, change = moved(status)
-    withdrawal = replace(withdrawal, **({"withdrawal_id": "wd_01"} | fields))
-    at = NOW + timedelta(seconds=seconds)
-    return withdrawal, replace(change, previous=before, cause=cause, sequence=sequence, at=at)
-
-
 def use(metrics: Metrics) -> None:
     """Record everything once."""
-    metrics.changed(*submitted(Status.PENDING, 1, before=Status.RECEIVED))
+    metrics.submitted(moved(Status.PENDING)[0], timedelta(seconds=1))
     metrics.request("bluum", "taken")
     metrics.cancellation("taken")
     metrics.changed(*moved(Status.PENDING))
@@ -123,6 +107,7 @@ def use(metrics: Metrics) -> None:
     metrics.webhook(None, Outcome.CUT_OFF)
     metrics.committed(0.1)
     metrics.consuming(is_up=True)
+    metrics.queued({"withdrawals.requests": 1})
     metrics.provider_is("bluum", up=True)
     metrics.lagged(0.1)
     metrics.stock([OpenCount("bluum", "pending", 1, NOW)], 1, now=NOW)
@@ -231,46 +216,18 @@ def test_each_move_is_counted_with_its_money(metrics: Metrics) -> None:
     assert 1 == value(metrics, "transitions_total", provider="bluum", status="failed")
 
 
-def test_the_way_to_the_provider_is_timed_once(metrics: Metrics) -> None:
+def test_the_way_to_the_provider_is_timed(metrics: Metrics) -> None:
     """
-    From the commit of the request to the first status at the provider; 60 s sharp are in time.
+    60 s sharp are in time. A move by itself is no submission: what is one is decided in the core.
     """
-    metrics.changed(*submitted(Status.PENDING, 60, before=Status.RECEIVED))
-    metrics.changed(*submitted(Status.COMPLETED, 200, before=Status.PENDING, sequence=3))
-    metrics.changed(*submitted(Status.COMPLETED, 61, before=Status.RECEIVED, cause=Cause.LOOKUP))
-    metrics.changed(*submitted(Status.FAILED, -1, before=Status.RECEIVED))
+    withdrawal, change = moved(Status.PENDING)
+    for seconds in (60, 61, -1):
+        metrics.submitted(withdrawal, timedelta(seconds=seconds))
+    metrics.changed(withdrawal, change)
 
     assert 3 == value(metrics, "submission_seconds_count", provider="bluum")
     assert 121 == value(metrics, "submission_seconds_sum", provider="bluum")
     assert 2 == value(metrics, "submission_seconds_bucket", provider="bluum", le="60.0")
-
-
-@pytest.mark.parametrize(
-    ("status", "before", "fields"),
-    [
-        (Status.PENDING, Status.AWAITING_FUNDS, {}),
-        (Status.PENDING, Status.RAISING_CASH, {}),
-        (Status.PENDING, Status.UNRESOLVED, {}),
-        (Status.PENDING, Status.RECEIVED, {"sales": ("an order that raised the cash",)}),
-        (Status.CANCELLED, Status.RECEIVED, {"cause": Cause.CANCELLATION, "withdrawal_id": None}),
-        (Status.PENDING, Status.RECEIVED, {"cause": Cause.LOOK}),
-        (Status.PENDING, Status.RECEIVED, {"sequence": 4}),
-        (Status.REJECTED, Status.RECEIVED, {}),
-        (Status.UNRESOLVED, Status.RECEIVED, {}),
-        (Status.AWAITING_FUNDS, Status.RECEIVED, {}),
-    ],
-)
-def test_what_waited_by_its_wish_or_never_got_there_is_not_timed(
-    metrics: Metrics, status: Status, before: Status, fields: dict[str, Any]
-) -> None:
-    """
-    A sale and a wait for funds take as long as was asked for; a refusal is no submission.
-
-    A look finds what the provider has had for long; after a ruling it is not the first move.
-    """
-    metrics.changed(*submitted(status, 999, before=before, **fields))
-
-    assert value(metrics, "submission_seconds_count", provider="bluum") is None
 
 
 def test_a_request_that_could_not_be_read_is_counted_all_the_same(metrics: Metrics) -> None:
@@ -328,6 +285,17 @@ def test_the_consumer_is_up_or_not(metrics: Metrics) -> None:
         seen.append(value(metrics, "consumer_up"))
 
     assert [1, 0, 1] == seen
+
+
+def test_a_queue_that_nobody_counts_any_more_shows_no_old_number(metrics: Metrics) -> None:
+    """
+    An empty one is 0; one of which the broker tells nothing has no series.
+    """
+    metrics.queued({"withdrawals.requests": 41, "withdrawals.cancellations": 3})
+    metrics.queued({"withdrawals.cancellations": 0})
+
+    assert 0 == value(metrics, "queue_messages", queue="withdrawals.cancellations")
+    assert value(metrics, "queue_messages", queue="withdrawals.requests") is None
 
 
 def test_an_outage_shows_until_it_is_over(metrics: Metrics) -> None:

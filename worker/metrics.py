@@ -13,18 +13,16 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from worker.core.budget import Rank
-from worker.core.decide import Cause
 from worker.core.messages import DeadReason
 from worker.core.reconciliation import Kind
-from worker.core.withdrawal import MOVES, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime, timedelta
 
     from prometheus_client import Metric
 
-    from worker.core.decide import Change
+    from worker.core.change import Change
     from worker.core.reconciliation import Completed
     from worker.core.withdrawal import Withdrawal
     from worker.flows.hearing import Outcome
@@ -40,12 +38,6 @@ _SECONDS_OF_A_COMMIT: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 #: 60 is what the alerts on late submissions count by.
 _SECONDS_OF_A_SUBMISSION: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400)
 _SECONDS_OF_A_WAIT: Final = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30)
-#: The statuses of a withdrawal that the provider has.
-_AT_PROVIDER: Final = MOVES[Status.PENDING] | {Status.PENDING}
-#: The first thing that is told of a request is that it was received.
-_FIRST_MOVE: Final = 2
-#: What tells that the provider has a withdrawal, when it has it.
-_TOLD_BY: Final = frozenset({Cause.CREATE, Cause.LOOKUP})
 
 
 class Metrics:
@@ -78,9 +70,8 @@ class Metrics:
         self._submissions = Histogram(
             "withdrawals_submission_seconds",
             "Time from a request's commit to the provider's first word that it has the withdrawal,"
-            " in answer to a create call or found in its list. Not of those that waited for a sale,"
-            " for funds or for a person's ruling, nor where that first word was a status that the"
-            " provider does not document.",
+            " in answer to a create call or found in its list, in whatever word. Not of those that"
+            " waited for a sale, for funds or for a person's ruling.",
             ("provider",),
             registry=self.registry,
             buckets=_SECONDS_OF_A_SUBMISSION,
@@ -185,6 +176,12 @@ class Metrics:
         self._consumer_up = self._gauge(
             "consumer_up", "1 while requests and cancellations are both being consumed, else 0."
         )
+        self._queued = self._gauge(
+            "queue_messages",
+            "Messages that lie in the broker's queue, in nobody's hands, as it tells every 10 s; no"
+            " series while it does not. Alike on every replica.",
+            "queue",
+        )
         self._provider_up = self._gauge(
             "provider_up",
             "1 while the provider answers, 0 while it fails as a whole and nothing is taken in.",
@@ -227,13 +224,7 @@ class Metrics:
         self._cancellations.labels(result).inc()
 
     def changed(self, withdrawal: Withdrawal, change: Change) -> None:
-        """Count one move, and the money that moved with it.
-
-        A move from `received` to the provider is its submission where it is the first of all, and
-        what a call to create or a look-up told. There is one at most. What waited for funds moves
-        from another status; what a person's ruling made `received` again has moved before; and a
-        look is at what the provider has had for long, under a status that nobody documented.
-        """
+        """Count one move, and the money that moved with it."""
         order = withdrawal.order
         provider = order.provider or UNKNOWN
         self._transitions.labels(provider, change.status.value).inc()
@@ -241,11 +232,14 @@ class Metrics:
             self._amount.labels(provider, order.currency, change.status.value).inc(
                 float(order.amount)
             )
-        is_first = change.previous is Status.RECEIVED and change.sequence == _FIRST_MOVE
-        is_told = change.cause in _TOLD_BY and change.status in _AT_PROVIDER
-        if is_first and is_told and not withdrawal.sales:
-            taken = (change.at - order.taken_at).total_seconds()
-            self._submissions.labels(provider).observe(max(0.0, taken))
+
+    def submitted(self, withdrawal: Withdrawal, after: timedelta) -> None:
+        """Record how long the way to the provider took, once (`Decision.submitted_after`).
+
+        Less than nothing, by a clock that was set back, is 0.
+        """
+        provider = withdrawal.order.provider or UNKNOWN
+        self._submissions.labels(provider).observe(max(0.0, after.total_seconds()))
 
     def called(self, provider: str, operation: str, outcome: str, seconds: float) -> None:
         """Record one call to a provider."""
@@ -286,6 +280,12 @@ class Metrics:
     def consuming(self, *, is_up: bool) -> None:
         """Tell whether messages are being consumed."""
         self._consumer_up.set(1 if is_up else 0)
+
+    def queued(self, counts: Mapping[str, int]) -> None:
+        """Show how many messages wait in each queue; of a queue that is not named, nothing."""
+        self._queued.clear()
+        for queue, count in counts.items():
+            self._queued.labels(queue).set(count)
 
     def provider_is(self, provider: str, *, up: bool) -> None:
         """Tell whether a provider answers as a whole."""

@@ -27,7 +27,8 @@ async def test_an_alarm_pauses_the_intake_until_it_ends(
     """
     Requests stay in their queue while the broker is blocked; afterwards each is paid and told once.
 
-    The worker lives and stays ready meanwhile: there is nothing to mend in it.
+    The worker lives and stays ready meanwhile: there is nothing to mend in it. Its metrics show how
+    many wait.
     """
     with RabbitmqNode(tmp_path / "node", found_rabbitmq) as node:
         environment = settings(node.url, f"sqlite:///{tmp_path}/ledger.db", server.base_url)
@@ -47,6 +48,7 @@ async def test_an_alarm_pauses_the_intake_until_it_ends(
             # Long enough for connections to be given up and made anew.
             await until(lambda: _has_given_up(worker, 2), lambda: worker.output)
             waiting_later = await desk.waiting()
+            await until(lambda: _shows(worker, _queued(waiting)), lambda: worker.output)
             shown = await _shows(worker, PAUSED)
             alive, _ = await worker.probe("/livez")
             await asyncio.to_thread(node.ctl, *SHARE)
@@ -59,6 +61,10 @@ async def test_an_alarm_pauses_the_intake_until_it_ends(
     assert 200 == alive
     assert 0 < waiting == waiting_later
     assert () == findings
+
+
+def _queued(count: int) -> str:
+    return f'withdrawals_queue_messages{{queue="withdrawals.requests"}} {count}.0'
 
 
 async def _shows(worker: WorkerProcess, line: str) -> bool:

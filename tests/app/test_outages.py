@@ -28,7 +28,8 @@ async def test_a_killed_broker_loses_nothing(
     """
     The broker is killed at work and comes back: each request is paid once and told of in order.
 
-    Killed once more it does not hold up a stop: exit code 0, and the next process goes on.
+    While it is away no number is shown of its queues. Killed once more it does not hold up a stop:
+    exit code 0, and the next process goes on.
     """
     with RabbitmqNode(tmp_path / "node", found_rabbitmq) as node:
         environment = settings(node.url, f"sqlite:///{tmp_path}/ledger.db", server.base_url)
@@ -42,9 +43,11 @@ async def test_a_killed_broker_loses_nothing(
             await desk.have_ended(10)
             await asyncio.to_thread(node.kill)
             await worker.ready(is_ready=False)
+            await until(lambda: _counts_queues(worker, 0), lambda: worker.output)
             assert 200 == (await worker.probe("/livez"))[0]
             await asyncio.to_thread(node.start)
             await worker.ready()
+            await until(lambda: _counts_queues(worker, 3), lambda: worker.output)
             await desk.have_ended(40)
             await asyncio.to_thread(node.kill)
             await worker.ready(is_ready=False)
@@ -57,6 +60,10 @@ async def test_a_killed_broker_loses_nothing(
     assert () == findings
     assert 0 == code, worker.output
     assert "guest:guest" not in worker.output
+
+
+async def _counts_queues(worker: WorkerProcess, number: int) -> bool:
+    return number == (await worker.metrics()).count("withdrawals_queue_messages{")
 
 
 async def test_no_broker_at_the_start_is_waited_for(

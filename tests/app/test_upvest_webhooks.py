@@ -64,7 +64,7 @@ async def test_upvests_deliveries_are_verified_and_heard(sqlite_url: str, tmp_pa
         )
         taking = asyncio.create_task(webhooks.run())
         stack.callback(taking.cancel)
-        subscriptions = await open_subscriptions(settings, "upvest", metrics, stack)
+        subscriptions = await open_subscriptions(settings, "upvest", metrics, stack, ledger=None)
         assert subscriptions is not None
 
         url = f"http://127.0.0.1:{webhooks.port}/webhooks/upvest"

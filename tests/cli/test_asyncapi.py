@@ -4,25 +4,30 @@ That the schemas of bodies say what the parsers say is tested field by field in 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import sys
 from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from config.settings import CREDENTIALS
+from config.providers import CREDENTIALS
 from tests.cli.running import Commands
 from tests.rabbitmq.at_work import at_work
 from tests.rabbitmq.upstream import upstream
 from worker.app import SHAPES
-from worker.app.examples import an_event
+from worker.app.asyncapi import document as written
+from worker.app.examples import CANCELLATIONS, REQUESTS, an_event
 from worker.core.cancellations import Cancel, read_cancel
-from worker.core.decide import CANCEL_REFUSED
+from worker.core.change import CANCEL_REFUSED
 from worker.core.messages import DeadReason, Envelope, Understood, read
 from worker.core.sale import SaleStatus
 from worker.core.withdrawal import ReasonCode, Status
@@ -49,6 +54,47 @@ BODY: Final = {
     "funding_source_id": "fs_01",
 }
 CLOUD: Final = {"specversion": "1.0", "id": "ce-1"}
+STRUCTURED: Final = "application/cloudevents+json"
+
+_Strategy: TypeAlias = "st.SearchStrategy[Any]"
+_ids = st.sampled_from(["", "ce-1", "a\x00", "x" * 256]) | st.text(max_size=4)
+_anything: _Strategy = st.none() | st.booleans() | st.integers() | _ids | st.just([])
+_traces = st.just(TRACE) | st.just(TRACE.upper()) | _anything
+_spaces = st.text(" \t\n\u00a0\u2028", max_size=2)
+_media_types = st.builds(
+    lambda *parts: "".join(parts),
+    _spaces,
+    st.sampled_from(["application/json", "Application/JSON", "APPLICATION/JSON", "text/xml"]),
+    _spaces,
+    st.sampled_from(["", ";", "; charset=UTF-8", ";\nv=1"]),
+)
+_bodies = st.sampled_from(
+    [("requestCloudEvent", body) for by_name in REQUESTS.values() for body in by_name.values()]
+    + [("cancellationCloudEvent", body) for body in CANCELLATIONS.values()]
+)
+_events = st.fixed_dictionaries(
+    {"specversion": st.sampled_from(["1.0", "1.0", "1.0", "0.3"])},
+    optional={
+        "id": _anything,
+        "datacontenttype": _media_types | _anything,
+        "traceparent": _traces,
+        "source": _anything,
+        "time": _anything,
+    },
+)
+_headers = st.fixed_dictionaries(
+    {},
+    optional={
+        "traceparent": st.sampled_from([TRACE, TRACE.upper()]) | _ids,
+        "cloudEvents:specversion": st.sampled_from(["1.0", "1.0", "1.0", "0.3"]),
+        "cloudEvents:id": _ids,
+        "cloudEvents:type": _ids,
+    },
+)
+_accompanying: _Strategy = st.fixed_dictionaries(
+    {"message_id": st.just("m-1") | _ids},
+    optional={"correlation_id": _ids, "reply_to": _ids, "content_type": _media_types},
+)
 
 
 @pytest.fixture(scope="module")
@@ -169,15 +215,15 @@ def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
     Each message has one or more, with names of their own.
     """
     for name, message in document["components"]["messages"].items():
-        names = [example["name"] for example in message["examples"]]
+        names = [shown["name"] for shown in message["examples"]]
         assert names, name
         assert len(names) == len(set(names)), name
-        for example in message["examples"]:
+        for shown in message["examples"]:
             for part in ("payload", "headers"):
-                if part in example:
-                    said = (name, example["name"], part)
+                if part in shown:
+                    said = (name, shown["name"], part)
                     pointer = f"#/components/messages/{name}/{part}"
-                    assert (said, []) == (said, _problems(document, pointer, example[part]))
+                    assert (said, []) == (said, _problems(document, pointer, shown[part]))
 
 
 def test_the_worker_reads_every_example(document: dict[str, Any]) -> None:
@@ -191,12 +237,12 @@ def test_the_worker_reads_every_example(document: dict[str, Any]) -> None:
     }
     assert len(SHAPES) + 3 == len(taken)
     for name, message in taken.items():
-        for example in message["examples"]:
-            body, kind = example["payload"], message["contentType"]
+        for shown in message["examples"]:
+            body, kind = shown["payload"], message["contentType"]
             wanted = Cancel if name.startswith("cancellation") else Understood
             found = _read(body, kind, cancels=wanted is Cancel)
 
-            assert isinstance(found, wanted), (name, example["name"], found)
+            assert isinstance(found, wanted), (name, shown["name"], found)
             provider = name.partition(".")[2]
             assert found.provider == (provider or body.get("data", body).get("provider"))
 
@@ -245,6 +291,49 @@ def test_schema_and_worker_agree(
 
     assert holds is isinstance(found, Understood | Cancel), found
     assert holds is (not _problems(document, f"#/components/messages/{message}/payload", body))
+
+
+@settings(max_examples=40)
+@given(wrapped=_bodies, event=_events, in_base64=st.booleans(), properties=_accompanying)
+@example(("requestCloudEvent", BODY), {**CLOUD, "datacontenttype": "Application/JSON"}, False, {})
+@example(("requestCloudEvent", BODY), {**CLOUD, "traceparent": "malformed"}, False, {})
+@example(("requestCloudEvent", BODY), {**CLOUD, "id": 7}, True, {"message_id": "m-1"})
+def test_every_cloud_event_that_the_worker_reads_is_described(
+    wrapped: tuple[str, dict[str, Any]],
+    event: dict[str, Any],
+    in_base64: bool,
+    properties: dict[str, Any],
+) -> None:
+    """
+    In structured mode. Whoever checks a message before sending it refuses none that would be taken.
+    """
+    name, body = wrapped
+    data = {"data_base64": _base64(body)} if in_base64 else {"data": body}
+    said = {key: value for key, value in properties.items() if key != "content_type"}
+    envelope = Envelope(body=json.dumps(event | data).encode(), content_type=STRUCTURED, **said)
+    assume(_is_taken(envelope, cancels=name == "cancellationCloudEvent"))
+
+    assert [] == _told(f"#/components/messages/{name}/payload", event | data)
+    assert [] == _told("#/components/schemas/HeardProperties", said)
+
+
+@settings(max_examples=40)
+@given(wrapped=_bodies, headers=_headers, properties=_accompanying)
+@example(("requestCloudEvent", BODY), {"traceparent": "malformed"}, {"message_id": "m-1"})
+def test_all_that_accompanies_a_message_that_the_worker_reads_is_described(
+    wrapped: tuple[str, dict[str, Any]],
+    headers: dict[str, str],
+    properties: dict[str, Any],
+) -> None:
+    """
+    Headers and properties of a plain message, and of a CloudEvent in binary mode.
+    """
+    name, body = wrapped
+    envelope = Envelope(body=json.dumps(body).encode(), headers=headers, **properties)
+    assume(_is_taken(envelope, cancels=name == "cancellationCloudEvent"))
+
+    assert [] == _told("#/components/schemas/CloudEventHeaders", headers)
+    assert [] == _told("#/components/schemas/HeardProperties", properties)
 
 
 async def test_what_is_on_the_wire_is_as_described(
@@ -296,15 +385,37 @@ async def test_what_is_on_the_wire_is_as_described(
 
 def _read(body: object, content_type: str, *, cancels: bool) -> object:
     envelope = Envelope(body=json.dumps(body).encode(), message_id="m-1", content_type=content_type)
+    return _read_in(envelope, cancels=cancels)
+
+
+def _read_in(envelope: Envelope, *, cancels: bool) -> object:
     if cancels:
         return read_cancel(envelope, providers=SHAPES, default_provider="bluum")
     return read(envelope, shapes=SHAPES, default_provider="bluum")
+
+
+def _is_taken(envelope: Envelope, *, cancels: bool) -> bool:
+    return isinstance(_read_in(envelope, cancels=cancels), Understood | Cancel)
+
+
+def _base64(body: object) -> str:
+    return base64.b64encode(json.dumps(body).encode()).decode()
 
 
 def _problems(document: Mapping[str, Any], pointer: str, value: object) -> list[str]:
     """Return what does not fit the schema that stands at a place of the document."""
     schema = {**document, "$ref": pointer}
     return [problem.message for problem in Draft7Validator(schema).iter_errors(value)]
+
+
+def _told(pointer: str, value: object) -> list[str]:
+    """Return the same for many values, by a document that is made once."""
+    return [problem.message for problem in _schema_at(pointer).iter_errors(value)]
+
+
+@cache
+def _schema_at(pointer: str) -> Draft7Validator:
+    return Draft7Validator({**written("1"), "$ref": pointer})
 
 
 def _properties(message: AbstractIncomingMessage) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.running import Commands
 from tests.ledger.builders import FINGERPRINT, an_order, moved, refused, taken_in
-from worker.core.decide import Cause, park
+from worker.core.change import Cause, park
 from worker.core.withdrawal import Reason, ReasonCode, Status
 from worker.ledger.store import open_ledger
 

@@ -22,7 +22,8 @@ from tests.app.warm import run_warm, warm_simulator
 from tests.cli.running import Commands
 from tests.ledger.builders import FINGERPRINT, an_order
 from worker.core.answers import Attempt
-from worker.core.decide import Cause, park, take_in
+from worker.core.change import Cause, park
+from worker.core.permit import take_in
 from worker.core.withdrawal import (
     Reason,
     ReasonCode,

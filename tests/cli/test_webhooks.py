@@ -7,12 +7,16 @@ import json
 import threading
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
 
 from tests.cli.running import Commands
+from worker.core.budget import NONE, Wish, gap_of
 from worker.demo.ports import free_ports
+from worker.ledger.migrate import migrate
+from worker.ledger.store import open_ledger
 from worker.providers.bluum_subscriptions import EVENTS
 from worker.providers.upvest_subscriptions import EVENTS as UPVEST
 from worker.simulator.bluum_server import BluumOptions, BluumServer, serve
@@ -33,6 +37,10 @@ _Server = TypeVar("_Server")
 
 URL: Final = "https://payouts.example/webhooks/bluum"
 SECRET: Final = "whsec_of_the_test"
+NOT_ASKED: Final = (
+    "Bluum was not asked: it wants a pause, or the ledger with the request budget is away; try"
+    " again later"
+)
 
 
 class Desk:
@@ -280,6 +288,22 @@ def test_the_provider_is_named_where_there_are_several(tmp_path: Path) -> None:
     )
 
 
+def test_calls_are_made_within_the_shared_request_budget(tmp_path: Path) -> None:
+    """
+    Where there is a ledger: a pause that the provider asked the workers for holds here too.
+    """
+    with _served(BluumOptions(port=0, rate_limit=0)) as server:
+        commands = _commands(server.base_url, tmp_path)
+        before = commands("webhooks", "list")
+        asyncio.run(_pause(commands.environment["WORKER_LEDGER__URL"]))
+        result = commands("webhooks", "list")
+        calls = server.record()["counters"]["requests"]
+
+    assert (0, "there are none\n") == (before.exit_code, before.stderr)
+    assert (1, f"{NOT_ASKED}\n") == (result.exit_code, result.stderr)
+    assert {"list_webhooks": 1} == calls
+
+
 def test_bluum_has_no_call_that_tests(desk: Desk) -> None:
     """
     Subscribed all the same, and told so.
@@ -291,6 +315,14 @@ def test_bluum_has_no_call_that_tests(desk: Desk) -> None:
         result.stderr,
     )
     assert 1 == len(desk.subscriptions)
+
+
+async def _pause(url: str) -> None:
+    """Make a ledger, and tell its request budget what a worker tells after a 429."""
+    await migrate(url)
+    async with open_ledger(url) as ledger:
+        budget = f"bluum-{sha256(b'simulator-key').hexdigest()[:16]}"
+        await ledger.reserve(budget, gap_of(5000), Wish(NONE, pause=600_000_000))
 
 
 def _commands(base_url: str, folder: Path) -> Commands:

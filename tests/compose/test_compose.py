@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from config.settings import load_settings
+from config.loading import load_settings
 from tests.cli.running import Commands
 from tests.compose.file import OWN, ROOT, own_services, read, typed, typed_into_worker
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from config import example
 from config.example import example_env
-from config.settings import Settings, load_settings
+from config.loading import load_settings
+from config.settings import Settings
 from config.variables import SECRETS_DIR, variables
 
 FILE = Path(example.__file__).with_name("example.env")

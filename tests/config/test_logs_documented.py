@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from worker.core.decide import Cause
+from worker.core.change import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import Settings, SettingsInvalid, load_settings
+from config.loading import SettingsInvalid, load_settings
+from config.settings import Settings
 from config.variables import variables
 
 NO_DOTENV = Path("/nonexistent/.env")

@@ -20,11 +20,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import SecretStr
 
-from config.settings import Settings, SettingsInvalid, load_settings
+from config.loading import SettingsInvalid, load_settings
 from config.signing_keys import EXPECTED, KEY_BYTES_MAX, KeyUnfit, read_signing_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+    from config.settings import Settings
 
 NO_DOTENV: Final = Path("/nonexistent/.env")
 PASSPHRASE: Final = "hunter2-hunter2"

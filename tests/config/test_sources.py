@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import Settings, SettingsInvalid, load_settings
+from config.loading import SettingsInvalid, load_settings
+from config.settings import Settings
 from config.sources import SECRET_BYTES_MAX
 
 SECRET = "WORKER_BLUUM__API_SECRET"

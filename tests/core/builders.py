@@ -8,15 +8,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 from worker.core.answers import Answer, Entry, ListAnswer, Listed, Refused, Reported, Trace
-from worker.core.decide import (
-    Decision,
-    Held,
-    decide_create,
-    decide_look,
-    decide_lookup,
-    take_in,
-)
+from worker.core.change import Decision, Held
+from worker.core.decide import decide_create, decide_look, decide_lookup
 from worker.core.lookup import Candidates
+from worker.core.permit import take_in
 from worker.core.schedule import Patience, Schedule
 from worker.core.withdrawal import (
     Order,

@@ -24,30 +24,16 @@ from worker.core.answers import (
     Throttled,
     Unclear,
 )
-from worker.core.decide import (
-    Decision,
-    Held,
-    Permit,
-    Step,
-    abandon,
-    answer_cancellation,
-    decide_cancel,
-    decide_create,
-    decide_look,
-    decide_lookup,
-    expire,
-    intend,
-    next_step,
-    permit,
-    take_in,
-    wait_until_forgotten,
-)
+from worker.core.change import Decision, Held, answer_cancellation
+from worker.core.decide import decide_cancel, decide_create, decide_look, decide_lookup
 from worker.core.lookup import Candidates, candidates
+from worker.core.permit import Permit, intend, permit, take_in
+from worker.core.steps import Step, abandon, expire, next_step, wait_until_forgotten
 from worker.core.withdrawal import TERMINAL, Order, Status, Withdrawal, reference_token
 
 if TYPE_CHECKING:
     from worker.core.answers import ListAnswer
-    from worker.core.decide import Change
+    from worker.core.change import Change
 
 #: For so long the provider remembers a key, by its own clock.
 MEMORY: Final = timedelta(hours=24)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.core.builders import EVEN, NOW, PATIENCE, an_order
 from worker.core.answers import NotNow, Refused, Trace, Unclear
-from worker.core.decide import Held, take_in
+from worker.core.change import Held
+from worker.core.permit import take_in
 from worker.core.sale import (
     Found,
     OrderReport,
@@ -16,13 +17,14 @@ from worker.core.sale import (
     SaleStatus,
     sale_key,
 )
-from worker.core.selling import decide_found, decide_placed, decide_seen, intend_sale
+from worker.core.sale_permit import intend_sale
+from worker.core.selling import decide_found, decide_placed, decide_seen
 from worker.core.withdrawal import Reason, ReasonCode, Withdrawal
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from worker.core.decide import Decision
+    from worker.core.change import Decision
     from worker.core.sale import OrderAnswer, OrdersAnswer
 
 SILENCE: Final = Unclear("timeout")

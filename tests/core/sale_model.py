@@ -14,31 +14,22 @@ from tests.core.builders import EVEN, NOW, PATIENCE, an_order
 from tests.core.model import AFTERLIFE, MEMORY, TIMEOUT, Call, Crash, Fate
 from tests.core.sale_builders import CLOSED, SILENCE, TOO_FEW
 from worker.core.answers import Conflicted, Denied, Throttled
-from worker.core.decide import Decision, Held, Step, next_step, take_in
+from worker.core.change import Decision, Held
+from worker.core.permit import take_in
 from worker.core.sale import Found, OrderReport, OrdersListed, Sale, SaleStatus, find, sale_key
-from worker.core.selling import (
-    Cancel,
-    End,
-    LookUp,
-    Place,
-    Read,
-    SalePermit,
-    decide_found,
-    decide_placed,
-    decide_seen,
-    end_sale,
-    intend_sale,
-    sale_permit,
-    sale_step,
-)
+from worker.core.sale_permit import SalePermit, intend_sale, sale_permit
+from worker.core.sale_steps import Cancel, End, LookUp, Place, Read, end_sale, sale_step
+from worker.core.selling import decide_found, decide_placed, decide_seen
+from worker.core.steps import Step, next_step
 from worker.core.withdrawal import Withdrawal
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from worker.core.decide import Change
+    from worker.core.change import Change
     from worker.core.sale import OrderAnswer, OrdersAnswer
-    from worker.core.selling import SaleStep, Timing
+    from worker.core.sale_steps import SaleStep
+    from worker.core.selling import Timing
 
 RESTING = frozenset({SaleStatus.OPEN, SaleStatus.PARTIAL})
 

@@ -22,8 +22,11 @@ from tests.core.builders import (
     reported,
 )
 from worker.core.answers import Conflicted, Denied, Listed, Refused, Throttled, Unclear
-from worker.core.decide import LOOKUPS_IN_VAIN_MAX, Cause, Decision, expire, intend, park
+from worker.core.change import Cause, Decision, park
+from worker.core.limits import LOOKUPS_IN_VAIN_MAX
 from worker.core.lookup import Candidates
+from worker.core.permit import intend
+from worker.core.steps import expire
 from worker.core.withdrawal import TERMINAL, Reason, ReasonCode, Status
 
 if TYPE_CHECKING:

@@ -23,22 +23,16 @@ from tests.core.builders import (
     reported,
 )
 from worker.core.answers import Conflicted, Denied, Refused, Throttled, Trace, Unclear
-from worker.core.decide import (
-    CANCEL_REFUSED,
-    Cause,
-    Step,
-    abandon,
-    answer_cancellation,
-    decide_cancel,
-    next_step,
-    permit,
-)
+from worker.core.change import CANCEL_REFUSED, Cause, answer_cancellation
+from worker.core.decide import decide_cancel
 from worker.core.lookup import Candidates
+from worker.core.permit import permit
+from worker.core.steps import Step, abandon, next_step
 from worker.core.withdrawal import Errand, Reason, ReasonCode, Status, Withdrawal
 
 if TYPE_CHECKING:
     from worker.core.answers import Answer
-    from worker.core.decide import Decision
+    from worker.core.change import Decision
 
 ON_REQUEST: Final = Reason(ReasonCode.CANCELLED_ON_REQUEST)
 WANTED: Final = a_pending(cancel_wanted=True)

@@ -1,6 +1,4 @@
-"""Dialogues: where a withdrawal stands, what the provider answers to its create call, what follows.
-
-The beginnings and the ends that we set ourselves stand here too."""
+"""Dialogues: where a withdrawal stands, how its create call is answered, and what follows."""
 
 from __future__ import annotations
 
@@ -14,102 +12,18 @@ from tests.core.builders import (
     NOW,
     PATIENCE,
     SECOND,
-    a_pending,
     a_withdrawal,
-    an_order,
     create,
     refused,
     reported,
 )
 from worker.core.answers import Answer, Conflicted, Denied, Throttled, Trace, Unclear
-from worker.core.decide import (
-    Cause,
-    Change,
-    Decision,
-    Step,
-    expire,
-    intend,
-    next_step,
-    park,
-    refuse_at_the_door,
-    take_in,
-)
+from worker.core.change import Cause, Decision
+from worker.core.steps import Step, next_step
 from worker.core.withdrawal import Reason, ReasonCode, Status, Withdrawal
 
 FIRST = a_withdrawal(in_doubt=False)
 AGAIN = a_withdrawal(attempts=3)
-NEW = Withdrawal(order=an_order(), changed_at=NOW)
-UNKNOWN = Reason(ReasonCode.OUTCOME_UNKNOWN)
-
-
-def test_a_request_is_received_with_its_intent() -> None:
-    """
-    Before anything is sent it is written down that something may have been.
-    """
-    decision = take_in(NEW, now=NOW)
-
-    assert (
-        replace(
-            NEW,
-            sequence=1,
-            in_doubt=True,
-            attempts=1,
-            first_attempt_at=NOW,
-            due_at=NOW,
-        )
-        == decision.withdrawal
-    )
-    assert (
-        Change(
-            sequence=1,
-            status=Status.RECEIVED,
-            previous=None,
-            reversal=False,
-            reason=None,
-            provider_status=None,
-            cause=Cause.INTAKE,
-            at=NOW,
-        ),
-    ) == decision.changes
-
-
-def test_an_invalid_request_begins_and_ends_at_the_door() -> None:
-    """
-    One event tells of it, and nothing is ever due.
-    """
-    reason = Reason(ReasonCode.INVALID_REQUEST, detail="amount: expected to be present")
-
-    decision = refuse_at_the_door(NEW, reason, now=NOW)
-
-    assert replace(NEW, status=Status.REJECTED, sequence=1, reason=reason) == decision.withdrawal
-    assert [(1, Status.REJECTED, None, reason, Cause.INTAKE)] == [
-        (change.sequence, change.status, change.previous, change.reason, change.cause)
-        for change in decision.changes
-    ]
-
-
-def test_each_further_call_is_intended_before_it_leaves() -> None:
-    """
-    The attempt is counted; how old the key is stays as it was.
-    """
-    before = a_withdrawal(empty_lookups=2)
-    later = NOW + timedelta(hours=1)
-
-    assert Decision(replace(before, attempts=2, empty_lookups=0)) == intend(
-        before, now=later, patience=PATIENCE
-    )
-
-
-def test_a_call_after_none_arrived_begins_anew() -> None:
-    """
-    Where no call can have reached the provider, the key's age counts from this one.
-    """
-    before = a_withdrawal(in_doubt=False, attempts=2, first_attempt_at=None)
-    later = NOW + timedelta(hours=30)
-
-    assert Decision(replace(before, in_doubt=True, attempts=3, first_attempt_at=later)) == intend(
-        before, now=later, patience=PATIENCE
-    )
 
 
 @pytest.mark.parametrize("before", [FIRST, AGAIN], ids=["first", "again"])
@@ -279,49 +193,3 @@ def test_a_call_that_was_turned_away_changes_no_doubt(before: Withdrawal, answer
     decision = create(before, answer)
 
     assert Decision(replace(before, due_at=decision.withdrawal.due_at)) == decision
-
-
-def test_a_request_that_came_too_late_expires() -> None:
-    """
-    It ends as rejected, with the time limit as the reason.
-    """
-    decision = expire(FIRST, now=NOW)
-
-    assert [(Status.REJECTED, Reason(ReasonCode.EXPIRED), Cause.EXPIRY)] == [
-        (change.status, change.reason, change.cause) for change in decision.changes
-    ]
-
-
-def test_what_nobody_can_tell_is_left_to_a_person() -> None:
-    """
-    It is told of, keeps its doubt, and is not taken up again by itself.
-    """
-    decision = park(AGAIN, UNKNOWN, cause=Cause.CREATE, now=NOW)
-
-    assert (
-        replace(AGAIN, status=Status.UNRESOLVED, sequence=2, reason=UNKNOWN, due_at=None)
-        == decision.withdrawal
-    )
-    assert [(2, Status.UNRESOLVED, UNKNOWN, False, Cause.CREATE)] == [
-        (change.sequence, change.status, change.reason, change.reversal, change.cause)
-        for change in decision.changes
-    ]
-    assert Step.REST is next_step(decision.withdrawal, now=NOW, patience=PATIENCE)
-
-
-@pytest.mark.parametrize(
-    "before",
-    [
-        a_pending(),
-        a_pending(status=Status.COMPLETED, due_at=None),
-        park(AGAIN, UNKNOWN, cause=Cause.CREATE, now=NOW).withdrawal,
-    ],
-    ids=["at the provider", "finished", "parked"],
-)
-def test_a_move_that_the_table_forbids_moves_nothing(before: Withdrawal) -> None:
-    """
-    Neither parking nor expiry takes back what the provider has said.
-    """
-    assert Decision(before) == park(before, UNKNOWN, cause=Cause.LOOKUP, now=NOW)
-    if before.status is not Status.UNRESOLVED:
-        assert Decision(before) == expire(before, now=NOW)

@@ -32,19 +32,12 @@ from worker.core.answers import (
     Throttled,
     Unclear,
 )
-from worker.core.decide import (
-    FRESH_ATTEMPTS_END_AFTER,
-    LOOKUPS_GIVEN_UP_AFTER,
-    LOOKUPS_IN_VAIN_MAX,
-    Cause,
-    Decision,
-    Step,
-    decide_look,
-    intend,
-    next_step,
-    park,
-)
+from worker.core.change import Cause, Decision, park
+from worker.core.decide import decide_look
+from worker.core.limits import FRESH_ATTEMPTS_END_AFTER, LOOKUPS_GIVEN_UP_AFTER, LOOKUPS_IN_VAIN_MAX
 from worker.core.lookup import Candidates
+from worker.core.permit import intend
+from worker.core.steps import Step, next_step
 from worker.core.withdrawal import Reason, ReasonCode, Status, Withdrawal
 
 PENDING = a_pending(looks=3)

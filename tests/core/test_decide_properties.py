@@ -29,7 +29,9 @@ from tests.core.strategies import (
     withdrawals,
 )
 from worker.core.answers import Denied, Listed, Refused, Throttled, Unclear
-from worker.core.decide import EMPTY_LOOKUPS_NEEDED, Step, next_step, permit
+from worker.core.limits import EMPTY_LOOKUPS_NEEDED
+from worker.core.permit import permit
+from worker.core.steps import Step, next_step
 from worker.core.withdrawal import MOVES, TERMINAL, Status, Withdrawal, is_reversal
 
 if TYPE_CHECKING:

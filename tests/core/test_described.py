@@ -14,7 +14,7 @@ from tests.core.builders import NOW
 from tests.core.test_messages_fields import ROWS
 from tests.core.wire import GOOD, a_message
 from worker.core.cancellations import Cancel, CancelBody, read_cancel, unknown_request
-from worker.core.decide import CANCEL_REFUSED
+from worker.core.change import CANCEL_REFUSED
 from worker.core.event_schema import EVENT, WHEN, of_kind
 from worker.core.messages import Understood, read
 from worker.core.withdrawal import Status

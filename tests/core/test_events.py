@@ -22,16 +22,11 @@ from tests.core.builders import (
     reported,
 )
 from tests.core.sale_builders import FILLED, PARTIAL, PLANNED, a_report, placed, selling
-from worker.core.decide import (
-    Cause,
-    Decision,
-    decide_create,
-    decide_look,
-    park,
-    refuse_at_the_door,
-    take_in,
-)
+from worker.core.change import Cause, Decision, park
+from worker.core.decide import decide_create, decide_look
 from worker.core.events import event, moment
+from worker.core.permit import take_in
+from worker.core.steps import refuse_at_the_door
 from worker.core.withdrawal import (
     Reason,
     ReasonCode,

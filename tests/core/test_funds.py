@@ -22,19 +22,11 @@ from tests.core.builders import (
 )
 from tests.core.model import Call, Crash, Fate, Provider, Worker
 from worker.core.answers import Throttled, Unclear
-from worker.core.decide import (
-    PROCEEDS_WAITED_FOR,
-    WALLET_BELIEVED,
-    Cause,
-    Decision,
-    Step,
-    decide_wallet,
-    expire,
-    intend,
-    next_step,
-    wait_until_forgotten,
-)
+from worker.core.change import Cause, Decision
+from worker.core.funds import PROCEEDS_WAITED_FOR, WALLET_BELIEVED, decide_wallet
+from worker.core.permit import intend
 from worker.core.sale import Sale, SaleStatus
+from worker.core.steps import Step, expire, next_step, wait_until_forgotten
 from worker.core.withdrawal import Reason, ReasonCode, Status, Withdrawal
 
 _DAY: Final = timedelta(days=1)
@@ -221,6 +213,18 @@ def test_a_key_that_was_never_used_is_as_good_as_forgotten() -> None:
     fresh = a_withdrawal(in_doubt=False, first_attempt_at=None)
 
     assert NOW == wait_until_forgotten(fresh, now=NOW, patience=PATIENCE).withdrawal.due_at
+
+
+def test_the_key_alone_is_waited_for_where_funds_are_not() -> None:
+    """
+    The end of a wait that never began is in the past by then: nobody may take it up over and over.
+    """
+    never_short = replace(PATIENT, order=an_order(wait_for_funds_until=NOW + timedelta(hours=1)))
+    now = NOW + PATIENCE.window
+
+    assert Step.WAIT is next_step(never_short, now=now, patience=PATIENCE)
+    put_off = wait_until_forgotten(never_short, now=now, patience=PATIENCE).withdrawal
+    assert NOW + PATIENCE.forgotten == put_off.due_at
 
 
 @pytest.mark.parametrize("limit", ["wait_for_funds_until", "not_after"])

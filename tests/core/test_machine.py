@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from tests.core.builders import PATIENCE, SECOND
 from tests.core.model import AFTERLIFE, MEMORY, TIMEOUT, Call, Calls, Crash, Fate, Provider, Worker
-from worker.core.decide import CANCEL_REFUSED
+from worker.core.change import CANCEL_REFUSED
 from worker.core.withdrawal import MOVES, TERMINAL, Status
 
 if TYPE_CHECKING:

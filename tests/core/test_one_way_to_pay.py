@@ -64,7 +64,7 @@ def test_a_permit_is_made_in_one_place() -> None:
     """
     By the function that knows the horizon.
     """
-    assert {"core/decide.py permit"} == _calls("Permit")
+    assert {"core/permit.py permit"} == _calls("Permit")
 
 
 def test_a_permit_is_asked_for_in_one_place() -> None:
@@ -79,7 +79,7 @@ def test_orders_are_placed_in_one_place_as_well() -> None:
     By who committed the intent; the permit is made by one function, and asked for right before.
     """
     assert {"flows/sell.py Selling._call", "providers/watched.py Watched.sell"} == _calls("sell")
-    assert {"core/selling.py sale_permit"} == _calls("SalePermit")
+    assert {"core/sale_permit.py sale_permit"} == _calls("SalePermit")
     assert {"flows/sell.py Selling._call"} == _calls("sale_permit")
 
 
@@ -94,7 +94,7 @@ def test_who_makes_permits_is_known_by_nobody_else() -> None:
         if mark in path.read_text(encoding="utf-8")
     }
 
-    assert {("_PERMITS", "core/decide.py"), ("_SALE_MARK", "core/selling.py")} == mentions
+    assert {("_PERMITS", "core/permit.py"), ("_SALE_MARK", "core/sale_permit.py")} == mentions
 
 
 def test_the_walk_finds_what_is_there() -> None:

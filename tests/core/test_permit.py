@@ -1,4 +1,4 @@
-"""What may be done next, and the one way to the right to pay: a permit."""
+"""The intent before a create call, and the one way to the right to pay: a permit."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from tests.core.builders import (
     NOW,
     PATIENCE,
     SECOND,
-    a_pending,
     a_withdrawal,
     an_order,
     held,
 )
-from worker.core.decide import Permit, Step, next_step, permit
+from worker.core.change import Cause, Change, Decision
+from worker.core.permit import Permit, intend, permit, take_in
+from worker.core.steps import Step, next_step
 from worker.core.withdrawal import TERMINAL, Status, Withdrawal
 
 WINDOW: Final = PATIENCE.window
@@ -28,64 +29,62 @@ LIMITED: Final = an_order(not_after=NOW + timedelta(hours=1))
 BELIEF: Final = PATIENCE.settling
 
 IN_DOUBT: Final = a_withdrawal()
-CLEAR: Final = a_withdrawal(in_doubt=False, first_attempt_at=None)
-FUNDED: Final = an_order(wait_for_funds_until=NOW + timedelta(days=2))
-SHORT: Final = a_withdrawal(in_doubt=False, status=Status.AWAITING_FUNDS, looks=1)
-WANTED: Final[dict[str, Any]] = {"cancel_wanted": True}
-REVERSIBLE: Final = TERMINAL - {Status.REJECTED}
-
-#: Where a withdrawal stands, when it is asked about, and what may be done.
-STEPS: Final[list[tuple[str, Withdrawal, datetime, Step]]] = [
-    ("clear", CLEAR, NOW, Step.CREATE),
-    ("clear after days", CLEAR, NOW + timedelta(days=9), Step.CREATE),
-    ("in doubt", IN_DOUBT, NOW, Step.CREATE),
-    ("window's last moment", IN_DOUBT, NOW + WINDOW - GRAIN, Step.CREATE),
-    ("window's end", IN_DOUBT, NOW + WINDOW, Step.LOOKUP),
-    ("after days", IN_DOUBT, NOW + timedelta(days=9), Step.LOOKUP),
-    ("clock a little back", IN_DOUBT, NOW - BELIEF, Step.CREATE),
-    ("clock back", IN_DOUBT, NOW - BELIEF - GRAIN, Step.LOOKUP),
-    ("never begun", a_withdrawal(first_attempt_at=None), NOW, Step.LOOKUP),
-    ("refusal held", a_withdrawal(held_refusal=INSUFFICIENT), NOW, Step.LOOKUP),
-    ("limit's last moment", a_withdrawal(LIMITED), NOW + timedelta(hours=1), Step.CREATE),
-    ("limit over", a_withdrawal(LIMITED), NOW + timedelta(hours=1) + GRAIN, Step.LOOKUP),
-    (
-        "limit over, clear",
-        a_withdrawal(LIMITED, in_doubt=False),
-        NOW + timedelta(hours=1) + GRAIN,
-        Step.EXPIRE,
-    ),
-    ("known to the provider", a_pending(), NOW, Step.LOOK),
-    ("known, without a status", a_withdrawal(withdrawal_id="wd_01"), NOW, Step.LOOK),
-    ("left to a person", a_withdrawal(status=Status.UNRESOLVED), NOW, Step.REST),
-    ("left to a person, known", a_pending(status=Status.UNRESOLVED), NOW, Step.REST),
-    *((f"{end}", a_withdrawal(status=end), NOW, Step.REST) for end in sorted(TERMINAL)),
-    *((f"{end}, known", a_pending(status=end), NOW, Step.LOOK) for end in sorted(REVERSIBLE)),
-    ("rejected, known", a_pending(status=Status.REJECTED), NOW, Step.REST),
-    ("cancel, ended", a_pending(status=Status.COMPLETED, **WANTED), NOW, Step.ANSWER),
-    ("cancel, rejected", a_withdrawal(status=Status.REJECTED, **WANTED), NOW, Step.ANSWER),
-    ("cancel, left to a person", a_withdrawal(status=Status.UNRESOLVED, **WANTED), NOW, Step.REST),
-    ("cancel, known", a_pending(**WANTED), NOW, Step.CANCEL),
-    ("cancel, in doubt", a_withdrawal(**WANTED), NOW, Step.LOOKUP),
-    ("cancel, clear", a_withdrawal(in_doubt=False, **WANTED), NOW, Step.ABANDON),
-    ("key still in use", SHORT, NOW + WINDOW - GRAIN, Step.CREATE),
-    ("key perhaps forgotten", SHORT, NOW + WINDOW, Step.WAIT),
-    ("key forgotten", SHORT, NOW + PATIENCE.forgotten, Step.CREATE),
-    ("waited enough", replace(SHORT, order=FUNDED), NOW + timedelta(days=2), Step.EXPIRE),
-]
+NEW: Final = Withdrawal(order=an_order(), changed_at=NOW)
 
 
-@pytest.mark.parametrize(
-    ("withdrawal", "now", "step"),
-    [row[1:] for row in STEPS],
-    ids=[row[0] for row in STEPS],
-)
-def test_there_is_one_step_for_every_situation(
-    withdrawal: Withdrawal, now: datetime, step: Step
-) -> None:
+def test_a_request_is_received_with_its_intent() -> None:
     """
-    A create call is repeated only while the provider surely remembers the key.
+    Before anything is sent it is written down that something may have been.
     """
-    assert step is next_step(withdrawal, now=now, patience=PATIENCE)
+    decision = take_in(NEW, now=NOW)
+
+    assert (
+        replace(
+            NEW,
+            sequence=1,
+            in_doubt=True,
+            attempts=1,
+            first_attempt_at=NOW,
+            due_at=NOW,
+        )
+        == decision.withdrawal
+    )
+    assert (
+        Change(
+            sequence=1,
+            status=Status.RECEIVED,
+            previous=None,
+            reversal=False,
+            reason=None,
+            provider_status=None,
+            cause=Cause.INTAKE,
+            at=NOW,
+        ),
+    ) == decision.changes
+
+
+def test_each_further_call_is_intended_before_it_leaves() -> None:
+    """
+    The attempt is counted; how old the key is stays as it was.
+    """
+    before = a_withdrawal(empty_lookups=2)
+    later = NOW + timedelta(hours=1)
+
+    assert Decision(replace(before, attempts=2, empty_lookups=0)) == intend(
+        before, now=later, patience=PATIENCE
+    )
+
+
+def test_a_call_after_none_arrived_begins_anew() -> None:
+    """
+    Where no call can have reached the provider, the key's age counts from this one.
+    """
+    before = a_withdrawal(in_doubt=False, attempts=2, first_attempt_at=None)
+    later = NOW + timedelta(hours=30)
+
+    assert Decision(replace(before, in_doubt=True, attempts=3, first_attempt_at=later)) == intend(
+        before, now=later, patience=PATIENCE
+    )
 
 
 def test_a_permit_carries_what_was_committed() -> None:
@@ -155,7 +154,7 @@ def test_nobody_makes_a_permit_by_hand() -> None:
     """
     Not even with all the right values.
     """
-    with pytest.raises(TypeError, match=r"made by worker\.core\.decide\.permit alone"):
+    with pytest.raises(TypeError, match=r"made by worker\.core\.permit\.permit alone"):
         Permit("wd-1", "inv_01", b"{}", 0, NOW, object())
 
 

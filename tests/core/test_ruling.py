@@ -34,8 +34,9 @@ from worker.core.answers import (
     Throttled,
     Unclear,
 )
-from worker.core.decide import Cause, Decision, Step, intend, next_step, park, permit
+from worker.core.change import Cause, Decision, park
 from worker.core.events import event
+from worker.core.permit import intend, permit
 from worker.core.ruling import (
     Adopt,
     Inadmissible,
@@ -44,6 +45,7 @@ from worker.core.ruling import (
     decide_not_created,
     unread,
 )
+from worker.core.steps import Step, next_step
 from worker.core.withdrawal import Reason, ReasonCode, Status, Withdrawal
 
 SEVERAL: Final = Reason(ReasonCode.SEVERAL_CANDIDATES)

@@ -32,7 +32,7 @@ from tests.core.sale_builders import (
     statuses,
 )
 from worker.core.answers import Conflicted, Denied, Throttled, Trace, Unclear
-from worker.core.decide import (
+from worker.core.limits import (
     EMPTY_LOOKUPS_NEEDED,
     FRESH_ATTEMPTS_END_AFTER,
     LOOKUPS_GIVEN_UP_AFTER,
@@ -43,7 +43,7 @@ from worker.core.selling import CLOSED_MARKET_WAITED_FOR, adopted_order
 from worker.core.withdrawal import Reason, ReasonCode, Status
 
 if TYPE_CHECKING:
-    from worker.core.decide import Decision
+    from worker.core.change import Decision
     from worker.core.sale import OrderAnswer, OrdersAnswer, SaleStatus
     from worker.core.withdrawal import Withdrawal
 
@@ -487,7 +487,9 @@ def test_an_order_is_adopted_as_a_person_says() -> None:
     """
     In the state that the provider tells.
     """
-    adopted = adopted_order(selling(OPEN, UNKNOWN), 1, a_report(8, PARTIAL, filled_quantity="2"))
+    adopted = adopted_order(
+        selling(OPEN, UNKNOWN), 1, a_report(8, PARTIAL, filled_quantity="2"), now=NOW
+    )
 
     assert [OPEN, PARTIAL] == statuses(adopted)
     assert ("ord_8", "2") == (adopted.sales[1].order_id, adopted.sales[1].filled_quantity)

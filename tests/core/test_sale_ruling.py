@@ -11,18 +11,20 @@ import pytest
 from tests.core.builders import NOW, PATIENCE, SECOND
 from tests.core.sale_builders import (
     CLOSED,
+    FAILED,
     FILLED,
     OPEN,
     PARTIAL,
     PLANNED,
     SILENCE,
     UNKNOWN,
+    UNSETTLED,
     a_report,
     a_sale,
     selling,
     statuses,
 )
-from worker.core.decide import Decision, Step, next_step
+from worker.core.change import Decision
 from worker.core.ruling import (
     Adopt,
     Inadmissible,
@@ -32,6 +34,7 @@ from worker.core.ruling import (
     unread,
 )
 from worker.core.sale import OrdersListed
+from worker.core.steps import Step, next_step
 from worker.core.withdrawal import Reason, ReasonCode, Status
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ DOUBTED: Final = selling(
     status=Status.UNRESOLVED,
     reason=Reason(ReasonCode.SEVERAL_CANDIDATES),
 )
+#: An order is sold, and its proceeds did not come.
+UNPAID: Final = selling(FILLED, a_sale(1, UNSETTLED, sold_at=NOW), status=Status.UNRESOLVED)
 EMPTY: Final = OrdersListed(())
 
 
@@ -118,6 +123,43 @@ def test_what_is_another_sales_or_cannot_be_read_is_not_adopted() -> None:
         adopt(answer=SILENCE)
     )
     assert "the provider does not show it at this hour" == unread(CLOSED)
+
+
+def test_proceeds_are_there_on_a_persons_word() -> None:
+    """
+    The withdrawal goes on at once; should the cash be missing, the provider says so.
+    """
+    decision = adopt(UNPAID, a_report(1, UNSETTLED))
+
+    assert isinstance(decision, Decision)
+    assert [FILLED, FILLED] == statuses(decision.withdrawal)
+    assert Step.CREATE is next_step(decision.withdrawal, now=LATER, patience=PATIENCE)
+    unwanted = replace(decision.withdrawal, cancel_wanted=True)
+    assert Step.ABANDON is next_step(unwanted, now=LATER, patience=PATIENCE)
+
+
+def test_what_the_provider_says_of_a_sold_order_by_then_counts() -> None:
+    """
+    A mistrade has taken the cash with it, whatever a person says.
+    """
+    decision = adopt(UNPAID, a_report(1, FAILED))
+
+    assert isinstance(decision, Decision)
+    assert [FILLED, FAILED] == statuses(decision.withdrawal)
+
+
+def test_a_sold_order_is_neither_exchanged_nor_placed_again() -> None:
+    """
+    It is known which one it is, and that its shares are gone.
+    """
+    known = replace(UNPAID.sales[1], order_id="ord_7")
+    other = replace(UNPAID, sales=(UNPAID.sales[0], known))
+
+    again = not_placed(UNPAID)
+
+    assert Inadmissible("the order is ord_7, and only its proceeds are missing") == adopt(other)
+    assert isinstance(again, Inadmissible)
+    assert again.why.startswith("ord_1 is sold: adopt it once its proceeds are there")
 
 
 def test_an_order_is_placed_again_on_a_persons_word() -> None:

@@ -1,9 +1,9 @@
-"""What may be done for a sale, and who may place an order: only who committed its intent, once."""
+"""What may be done for a sale, and how one ends that is given up."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -25,28 +25,15 @@ from tests.core.sale_builders import (
     selling,
     statuses,
 )
-from worker.core.decide import Decision, Step, next_step, permit, take_in
-from worker.core.selling import (
-    Cancel,
-    End,
-    LookUp,
-    Place,
-    Read,
-    SalePermit,
-    doubtful,
-    end_sale,
-    sale_permit,
-    sale_step,
-    unplaced_order,
-)
+from worker.core.change import Decision
+from worker.core.permit import permit, take_in
+from worker.core.sale_steps import Cancel, End, LookUp, Place, Read, doubtful, end_sale, sale_step
+from worker.core.selling import unplaced_order
+from worker.core.steps import Step, next_step
 from worker.core.withdrawal import Reason, ReasonCode, Status, Withdrawal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import timedelta
-
-    from worker.core.decide import Held
-    from worker.core.selling import SaleStep
+    from worker.core.sale_steps import SaleStep
 
 LATE: Final = an_order(not_after=NOW - SECOND)
 TOO_LATE: Final = {"order": LATE}
@@ -134,91 +121,6 @@ def test_it_is_taken_in_without_an_intent() -> None:
     )
 
 
-# --- who may place --------------------------------------------------------------------------------
-
-
-def test_a_permit_carries_what_was_committed() -> None:
-    """
-    The key and the bytes of the order whose turn it is, and the tenure of the commit.
-    """
-    before, after = intended(selling(OPEN, PLANNED), 1)
-    granted = sale_permit(before, after, now=NOW, patience=PATIENCE)
-    sale = before.withdrawal.sales[1]
-
-    assert granted is not None
-    assert (sale.key, "inv_01", sale.body, 7, NOW + PATIENCE.settling) == (
-        granted.key,
-        granted.party_id,
-        granted.body,
-        granted.tenure,
-        granted.valid_until,
-    )
-
-
-def test_a_permit_ends_with_the_requests_own_time() -> None:
-    """
-    However long the intent is good for.
-    """
-    before, after = intended(selling(PLANNED, order=an_order(not_after=NOW + SECOND)))
-    granted = sale_permit(before, after, now=NOW, patience=PATIENCE)
-
-    assert granted is not None
-    assert NOW + SECOND == granted.valid_until
-
-
-def _changed(held: Held, **changes: Any) -> Held:  # noqa: ANN401
-    return replace(held, withdrawal=replace(held.withdrawal, **changes))
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda _before, after: (after, after),
-        lambda _before, after: (after, replace(after, version=after.version + 1)),
-        lambda before, after: (before, replace(after, version=after.version + 1)),
-        lambda before, after: (before, replace(after, row=2)),
-        lambda before, after: (before, replace(before, version=after.version)),
-        lambda before, after: (before, _changed(after, cancel_wanted=True)),
-        lambda before, after: (before, _changed(after, looks=9)),
-        lambda before, after: (_changed(before, order=LATE), _changed(after, order=LATE)),
-        lambda before, after: (
-            _changed(before, order=an_order(party_id=None)),
-            _changed(after, order=an_order(party_id=None)),
-        ),
-    ],
-)
-def test_nobody_else_gets_a_permit(spoil: Callable[[Held, Held], tuple[Held, Held]]) -> None:
-    """
-    Not whoever finds an intent, of whatever version; not for another row; not when it changed.
-    """
-    assert sale_permit(*spoil(*intended(selling(PLANNED))), now=NOW, patience=PATIENCE) is None
-
-
-@pytest.mark.parametrize(("at", "may"), [(-SECOND, False), (0 * SECOND, True), (None, False)])
-def test_an_intent_is_good_for_a_settling_delay(at: timedelta | None, *, may: bool) -> None:
-    """
-    After it others may look for what it did; and a clock that went back proves nothing.
-    """
-    now = NOW + (PATIENCE.settling if at is None else at)
-    granted = sale_permit(*intended(selling(PLANNED)), now=now, patience=PATIENCE)
-
-    assert may is (granted is not None)
-
-
-def test_permits_are_made_by_one_function() -> None:
-    """
-    Not by hand, and not by changing one.
-    """
-    granted = sale_permit(*intended(selling(PLANNED)), now=NOW, patience=PATIENCE)
-    assert granted is not None
-
-    with pytest.raises(TypeError):
-        SalePermit("sell-1", "inv_01", b"{}", 0, NOW, object())
-    with pytest.raises(TypeError):
-        replace(granted, key="sell-2", made_by=object())
-    assert "AAPL" not in repr(granted)
-
-
 # --- the end --------------------------------------------------------------------------------------
 
 
@@ -276,3 +178,13 @@ def test_a_person_may_end_a_doubt() -> None:
     assert (1, None) == (doubtful(doubted), doubtful(selling(OPEN)))
     assert [FILLED, PLANNED] == statuses(unplaced_order(doubted, 1))
     assert NOW == unplaced_order(doubted, 1).sales[1].first_attempt_at
+
+
+def test_a_person_rules_on_proceeds_that_never_came() -> None:
+    """
+    Where that is why it rests; one in doubt goes before.
+    """
+    resting = selling(FILLED, UNSETTLED, status=Status.UNRESOLVED)
+    both = selling(UNSETTLED, UNKNOWN, status=Status.UNRESOLVED)
+
+    assert (1, 1, None) == (doubtful(resting), doubtful(both), doubtful(selling(UNSETTLED)))

@@ -8,12 +8,13 @@ from typing import Final
 
 import pytest
 
-from tests.core.builders import NOW, PATIENCE
+from tests.core.builders import NOW, PATIENCE, SECOND
 from tests.core.sale_builders import (
     CANCEL,
     CANCELLED,
     FILLED,
     OPEN,
+    SILENCE,
     UNSETTLED,
     a_report,
     a_sale,
@@ -21,11 +22,16 @@ from tests.core.sale_builders import (
     selling,
     statuses,
 )
-from worker.core.decide import Step, next_step
 from worker.core.sale import OrderReport, Sale, SaleStatus, contradiction
-from worker.core.withdrawal import Errand, ReasonCode, Status
+from worker.core.steps import Step, next_step
+from worker.core.withdrawal import Errand, Reason, ReasonCode, Status
 
 SOLD: Final = a_report(0, UNSETTLED, filled_quantity=None)
+IN_VAIN: Final = (
+    "an order is sold, and for 10 days the provider has not shown that its proceeds can be"
+    " withdrawn"
+)
+DAYS_LATER: Final = NOW + timedelta(days=10)
 #: An order for an amount of cash, as it was composed.
 NOMINAL: Final = a_sale(quantity=None, cash_amount="500.00")
 
@@ -54,6 +60,34 @@ def test_a_word_that_nobody_documented_leaves_a_sold_order_sold() -> None:
     It is looked at again; it must not seem to rest, and be cancelled.
     """
     assert [UNSETTLED] == statuses(seen(selling(UNSETTLED), a_report(0, None)).withdrawal)
+
+
+def test_proceeds_that_never_come_are_left_to_a_person() -> None:
+    """
+    Ten days after it was first heard to be sold, by the provider's own word and on no silence.
+    """
+    sold = seen(selling(OPEN), SOLD).withdrawal
+    waiting = seen(sold, SOLD, now=DAYS_LATER - SECOND)
+    silent = seen(waiting.withdrawal, SILENCE, now=DAYS_LATER)
+    parked = seen(silent.withdrawal, SOLD, now=DAYS_LATER)
+
+    assert ((), ()) == (waiting.changes, silent.changes)
+    assert Status.UNRESOLVED is parked.withdrawal.status
+    assert parked.withdrawal.due_at is None
+    assert [UNSETTLED] == statuses(parked.withdrawal)
+    assert Reason(ReasonCode.OUTCOME_UNKNOWN, detail=IN_VAIN) == parked.withdrawal.reason
+
+
+def test_what_is_settled_after_days_goes_on() -> None:
+    """
+    However late; and one that has been given up ends without waiting for a person.
+    """
+    sold = seen(selling(OPEN), SOLD).withdrawal
+    settled = seen(sold, a_report(0, FILLED), now=DAYS_LATER).withdrawal
+    unwanted = seen(replace(sold, **CANCEL), SOLD, now=DAYS_LATER).withdrawal
+
+    assert Step.CREATE is next_step(settled, now=DAYS_LATER, patience=PATIENCE)
+    assert Status.CANCELLED is unwanted.status
 
 
 def test_a_sale_that_a_mistrade_takes_back_ends_the_request() -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.core.builders import PATIENCE, SECOND
 from tests.core.model import MEMORY, Call, Crash, Fate, Provider, Worker
-from worker.core.decide import Step
+from worker.core.steps import Step
 from worker.core.withdrawal import Status
 
 LATE: Final = (Call(Fate.LATE),)

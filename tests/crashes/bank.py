@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from worker.core.answers import Answer, ListAnswer
-    from worker.core.decide import Permit
+    from worker.core.permit import Permit
     from worker.core.sale import OrderAnswer, OrdersAnswer, Sale
-    from worker.core.selling import SalePermit
+    from worker.core.sale_permit import SalePermit
 
 _A = TypeVar("_A")
 

@@ -16,7 +16,8 @@ from worker.core.sale import OrdersListed
 from worker.core.withdrawal import Reason, ReasonCode
 from worker.flows.ports import PublishUnconfirmed
 from worker.flows.settlement import ACCEPT, Bury
-from worker.ledger import statements
+from worker.ledger.claiming import Claim
+from worker.ledger.recording import Record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
     from tests.crashes.broker import Delivery
     from tests.crashes.world import World
     from worker.core.answers import Answer, Attempt
-    from worker.core.decide import Decision, Held, Permit
+    from worker.core.change import Decision, Held
+    from worker.core.permit import Permit
     from worker.core.sale import OrderAnswer, OrdersAnswer, Sale
+    from worker.core.sale_permit import SalePermit
     from worker.core.schedule import Patience
-    from worker.core.selling import SalePermit
     from worker.flows.ports import Outgoing
     from worker.flows.settlement import Settlement
-    from worker.ledger.statements import Taken
+    from worker.ledger.intake import Taken
 
 
 class CallsBeforeItWrites(Replica):
@@ -243,7 +245,7 @@ class ForgetsWhatCameMeanwhile(Replica):
         class Hasty(PointedLedger):
             async def written(self, step: object, write: Callable[[object], Awaitable[Any]]) -> Any:  # noqa: ANN401
                 result = await write(step)
-                if isinstance(step, statements.Record) and not step.held.withdrawal.cancel_wanted:
+                if isinstance(step, Record) and not step.held.withdrawal.cancel_wanted:
                     await _set(self, step.held.row, "cancel_wanted = FALSE")
                 return result
 
@@ -259,7 +261,7 @@ class SleepsWhenItClaims(Replica):
         class Hasty(PointedLedger):
             async def written(self, step: object, write: Callable[[object], Awaitable[Any]]) -> Any:  # noqa: ANN401
                 result = await write(step)
-                if isinstance(step, statements.Claim):
+                if isinstance(step, Claim):
                     for held in result:
                         await _set(self, held.row, "woken_at = NULL")
                 return result

@@ -19,7 +19,7 @@ from worker.flows.cancellation import Unanswered
 from worker.flows.hearing import Head, Hearing, Hint, Outcome
 from worker.flows.ports import LedgerUnavailable, PublishUnconfirmed
 from worker.flows.settlement import Accept, Bury, Return
-from worker.ledger import cancellations, statements
+from worker.ledger import cancellations, claiming, replicas, writing
 from worker.ledger.clock import DatabaseClock
 from worker.ledger.group import GroupCommitter
 from worker.ledger.store import HEARTBEAT, Ledger
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from tests.crashes.broker import Delivery
     from tests.crashes.world import World
     from worker.core.answers import Answer, ListAnswer
-    from worker.core.decide import Permit
+    from worker.core.permit import Permit
     from worker.core.requests import Request
     from worker.core.sale import OrderAnswer, OrdersAnswer, Sale
-    from worker.core.selling import SalePermit
+    from worker.core.sale_permit import SalePermit
     from worker.flows.announce import Announce
     from worker.flows.ports import Outgoing
     from worker.flows.settlement import Settlement
@@ -47,9 +47,9 @@ _T = TypeVar("_T")
 
 _PREFETCH: Final = 4
 #: Signs of life change nothing that a crash could leave half done.
-_UNCOUNTED: Final = (statements.Seen,)
+_UNCOUNTED: Final = (replicas.Seen,)
 #: Nothing is known of their effect beforehand; most of them have none.
-_RARELY: Final = (statements.Claim, cancellations.GiveUp)
+_RARELY: Final = (claiming.Claim, cancellations.GiveUp)
 #: The provider repeats a webhook that was answered otherwise.
 _HEAD: Final = Head(method="POST", target="/", headers={})
 _GOOD: Final = frozenset({Outcome.HEARD, Outcome.DUPLICATE, Outcome.UNKNOWN})
@@ -338,8 +338,8 @@ class PointedLedger(Ledger):
         """Have a step written; return its result."""
         return await write(step)
 
-    def _apply(self, connection: Connection, steps: Sequence[statements.Step]) -> list[Any]:
-        results = statements.apply(connection, steps, replica=self.replica)
+    def _apply(self, connection: Connection, steps: Sequence[writing.Step]) -> list[Any]:
+        results = writing.apply(connection, steps, replica=self.replica)
         # Here, since the confirmation comes later: others cross points of their own in between.
         if any(map(_is_effect, steps, results)):
             self.worker.world.points.happened()

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping
 
     from tests.crashes.loop import SimulatedLoop
-    from worker.core.decide import Permit
-    from worker.core.selling import SalePermit
+    from worker.core.permit import Permit
+    from worker.core.sale_permit import SalePermit
     from worker.flows.ports import BooksDifference
 
 #: How long what a blow brings about lasts.

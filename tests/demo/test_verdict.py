@@ -30,6 +30,7 @@ from worker.demo.evidence import (
     read_effects,
     read_event,
     read_record,
+    with_our_keys,
 )
 from worker.demo.outcome import outcome
 from worker.demo.scenario import REVERSAL, Message, Scenario, Turn
@@ -184,6 +185,11 @@ def test_a_bare_key_is_read_as_the_one_that_it_was_made_of() -> None:
 
     assert (Executed(payout, "w"),) == read_record(record)
     assert [order, payout, payout] == [effect.key for effect in read_effects(record)]
+    assert [order, payout, None] == [
+        effect.get("idempotency_key") for effect in with_our_keys(record)["effects"]
+    ]
+    # What has been read so is read so again.
+    assert (Executed(payout, "w"),) == read_record(with_our_keys(record))
 
 
 def test_attempts_at_webhooks_are_read() -> None:

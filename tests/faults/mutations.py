@@ -54,7 +54,7 @@ MUTATIONS: Final = (
         Fate.DUPLICATED,
         (
             Patch(
-                "worker/core/decide.py",
+                "worker/core/permit.py",
                 "    begun = replace(_intended(withdrawal), first_attempt_at=now, due_at=now)\n",
                 "    begun = replace(withdrawal, due_at=now)\n",
             ),
@@ -62,7 +62,7 @@ MUTATIONS: Final = (
                 "worker/flows/intake.py",
                 "            await self._submission.run(held, doubt_before=False)\n",
                 "            from dataclasses import replace\n"
-                "            from worker.core.decide import intend\n"
+                "            from worker.core.permit import intend\n"
                 "            patience = self._submission._patience\n"
                 "            intent = intend(held.withdrawal, now=self._now(), patience=patience)\n"
                 "            intended = replace(held, withdrawal=intent.withdrawal)\n"
@@ -81,13 +81,14 @@ MUTATIONS: Final = (
         Fate.DUPLICATED,
         (
             Patch(
-                "worker/core/decide.py",
+                "worker/core/limits.py",
                 "    return now < first_at + patience.window_of(withdrawal.order.provider)\n",
                 "    return True\n",
             ),
             Patch(
-                "worker/core/decide.py",
+                "worker/core/permit.py",
                 "    valid_until = first_at + patience.window_of(order.provider)\n",
+                "    from datetime import timedelta\n"
                 "    valid_until = first_at + timedelta(days=365)\n",
             ),
         ),

@@ -26,7 +26,7 @@ from tests.faults.plan import Fault, Ledger, Plan
 from tests.faults.world import World, a_world
 from worker.core.withdrawal import idempotency_key
 from worker.demo.audit import Seen
-from worker.demo.evidence import read_effects, read_record
+from worker.demo.evidence import read_effects, read_record, with_our_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -152,7 +152,7 @@ class _Run:
         await self._everything_ended("the replay")
         await self._work_off()
         self._others += self._log_breaches()
-        record = world.plan.tongue.read(world.stand.record())
+        record = with_our_keys(world.stand.record())
         return Evidence(
             seen=Seen(
                 sent=tuple(self._client.sent),
@@ -207,7 +207,7 @@ class _Run:
 
     def _is_untold(self) -> bool:
         """Tell whether the provider did something that has not been told yet: a reversal, say."""
-        record = self._world.plan.tongue.read(self._world.stand.record())
+        record = with_our_keys(self._world.stand.record())
         evidence = Evidence(
             seen=Seen(heard=tuple(self._client.heard), executed=read_record(record)),
             foreseen=tuple(self._foreseen),

@@ -352,8 +352,8 @@ def test_who_is_cancelled_was_not_refused_before() -> None:
     assert Fate.OK is verdict(unknown, foreseen=foreseen).fates["a"]
 
 
-def _record(status: str, *, lost: bool = False, key: str = key_of("a")) -> dict[str, Any]:
-    outcome = "lost" if lost else "delivered"
+def _record(status: str, *, lost: bool = False) -> dict[str, Any]:
+    key, outcome = key_of("a"), "lost" if lost else "delivered"
     return {
         "effects": [
             {"effect": "withdrawal", "id": "wd-a", "idempotency_key": key, "status": status},
@@ -403,14 +403,3 @@ def test_a_sale_is_told_as_it_is(status: str, filled: str, lines: int) -> None:
     evidence = Evidence(seen=Seen(heard=(heard,)), foreseen=(), record=record)
 
     assert lines == len(list(untold(evidence, key_of=key_of)))
-
-
-def test_keys_are_read_as_we_write_them() -> None:
-    """
-    Who takes bare keys only shows them bare; others stay as they are.
-    """
-    bare = _record("CONFIRMED", key="0b43188d")
-
-    assert "wd-0b43188d" == UPVEST.read(bare)["effects"][0]["idempotency_key"]
-    assert bare["effects"][1] == UPVEST.read(bare)["effects"][1]
-    assert bare["effects"] == BLUUM.read(bare)["effects"]

@@ -5,7 +5,7 @@ Pure: one row for each provider. How their simulators are run stands in `stands`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from uuid import NAMESPACE_OID, uuid5
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Orders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tongue:
-    """How one provider is spoken to, and how its record reads.
+    """How one provider is spoken to, and in which words it shows what became of it.
 
     `document` draws a request that has to be paid out. `poor` gives the fields of one who has next
     to no cash, named after a request; `orders` draws what such a one, by that name, sells. Each is
@@ -53,8 +53,7 @@ class Tongue:
     provider alone.
 
     `told` are the provider's words for where a withdrawal stands as events tell them, where they
-    differ, `resting` those for an order that may still be sold. `keys` is what our keys begin with
-    and those in its record do not, by the kind of effect.
+    differ, `resting` those for an order that may still be sold.
     `reversal` is the one webhook that tells of a reversal: who does not get it looks a day later.
     `has_references` says that a lost withdrawal can be told from one that is like it by default,
     `has_tokens` that calls carry tokens, and webhooks are signed with a key that may change.
@@ -70,23 +69,9 @@ class Tongue:
     wrong: Mapping[str, Document] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
     resting: frozenset[str] = frozenset()
-    keys: Mapping[str, str] = field(default_factory=dict)
     reversal: str = ""
     has_references: bool = True
     has_tokens: bool = False
-
-    def read(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a record with the keys of its effects as we write them."""
-        return {**record, "effects": [self._effect(effect) for effect in record["effects"]]}
-
-    def _effect(self, effect: Mapping[str, Any]) -> Mapping[str, Any]:
-        beginning = self.keys.get(effect["effect"])
-        key = effect.get("idempotency_key")
-        return (
-            effect
-            if None in {beginning, key}
-            else {**effect, "idempotency_key": f"{beginning}{key}"}
-        )
 
 
 def _amount(random: Random) -> str:
@@ -282,7 +267,6 @@ UPVEST: Final = Tongue(
         "CANCELLED": "cancelled",
     },
     resting=frozenset({"NEW", "PROCESSING"}),
-    keys={"withdrawal": "wd-", "order": "sell-"},
     reversal="WITHDRAWAL.CANCELLED",
     has_references=False,
     has_tokens=True,

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from random import Random
 
     from worker.core.answers import ListAnswer
-    from worker.core.decide import Change, Permit
+    from worker.core.change import Change
+    from worker.core.permit import Permit
     from worker.core.sale import OrderAnswer, OrdersAnswer, Sale
-    from worker.core.selling import SalePermit
+    from worker.core.sale_permit import SalePermit
     from worker.core.withdrawal import Withdrawal
     from worker.flows.ports import Outgoing
 
@@ -352,6 +353,7 @@ class Counted:
         self.requests: Counter[tuple[str | None, str]] = Counter()
         self.changes: list[tuple[str, str]] = []
         self.retries: Counter[str] = Counter()
+        self.submissions: list[str] = []
         self.unknown_statuses = 0
 
     def request(self, provider: str | None, result: str) -> None:
@@ -361,6 +363,10 @@ class Counted:
     def changed(self, withdrawal: Withdrawal, change: Change) -> None:
         """Keep a move."""
         self.changes.append((withdrawal.order.message_id, change.status.value))
+
+    def submitted(self, withdrawal: Withdrawal, after: timedelta) -> None:  # noqa: ARG002
+        """Keep a way to the provider that is over."""
+        self.submissions.append(withdrawal.order.message_id)
 
     def unknown_status(self, provider: str) -> None:  # noqa: ARG002 - the port's signature
         """Count a word that nobody documented."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from worker.core.answers import Attempt
     from worker.core.cancellations import Cancel
-    from worker.core.decide import Decision, Held
+    from worker.core.change import Decision, Held
     from worker.flows.cancellation import AskedOrKnown, Vain
     from worker.flows.ports import Outgoing, TakenOrKnown
     from worker.ledger.store import Ledger

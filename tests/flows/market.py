@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.core.sale import OrderAnswer, OrdersAnswer
-    from worker.core.selling import SalePermit
+    from worker.core.sale_permit import SalePermit
 
 
 class Stock(SellOrder):

@@ -12,7 +12,7 @@ from tests.flows.fakes import Paid
 from tests.flows.flaky import Line
 from tests.flows.house import PATIENCE, House, die, open_house
 from worker.core.answers import Conflicted, Denied, Listed, Refused, Throttled, Unclear
-from worker.core.decide import EMPTY_LOOKUPS_NEEDED, LOOKUPS_GIVEN_UP_AFTER
+from worker.core.limits import EMPTY_LOOKUPS_NEEDED, LOOKUPS_GIVEN_UP_AFTER
 from worker.core.withdrawal import Reason, ReasonCode, Status
 
 if TYPE_CHECKING:

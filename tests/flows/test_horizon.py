@@ -15,7 +15,7 @@ from tests.flows.fakes import Saying
 from tests.flows.flaky import Line
 from tests.flows.house import PATIENCE, House, die, open_house
 from worker.core.answers import Conflicted, Denied, Refused, Unclear
-from worker.core.decide import EMPTY_LOOKUPS_NEEDED, FRESH_ATTEMPTS_END_AFTER
+from worker.core.limits import EMPTY_LOOKUPS_NEEDED, FRESH_ATTEMPTS_END_AFTER
 from worker.core.ruling import NotCreated
 from worker.core.withdrawal import Reason, ReasonCode, Status
 from worker.flows.rulings import Rulings

@@ -12,7 +12,7 @@ from tests.flows.fakes import NOW
 from tests.flows.house import PATIENCE
 from tests.ledger import second
 from worker.core.answers import Conflicted, Denied, Refused, Unclear
-from worker.core.decide import CANCEL_REFUSED
+from worker.core.change import CANCEL_REFUSED
 from worker.core.withdrawal import Reason, ReasonCode, Status
 from worker.flows.ports import Lane
 

@@ -15,7 +15,8 @@ import pytest
 from tests.flows.fakes import FakeOutbox, Paid
 from tests.flows.house import PATIENCE, House
 from worker.core.answers import Conflicted, Entry, Listed, Refused, Reported, Unclear
-from worker.core.decide import EMPTY_LOOKUPS_NEEDED, Held
+from worker.core.change import Held
+from worker.core.limits import EMPTY_LOOKUPS_NEEDED
 from worker.core.ruling import Adopt, Inadmissible, NotCreated
 from worker.core.withdrawal import Reason, ReasonCode, Status
 from worker.flows.rulings import Rulings

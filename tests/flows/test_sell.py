@@ -14,7 +14,7 @@ from tests.flows.house import PATIENCE, House, die, open_house
 from tests.flows.market import Word
 from tests.ledger import second
 from worker.core.answers import Conflicted, Denied, NotNow, Refused, Throttled, Trace, Unclear
-from worker.core.decide import EMPTY_LOOKUPS_NEEDED
+from worker.core.limits import EMPTY_LOOKUPS_NEEDED, SETTLEMENT_WAITED_FOR
 from worker.core.ruling import Adopt, NotCreated
 from worker.core.sale import SaleStatus, sale_key
 from worker.core.selling import CLOSED_MARKET_WAITED_FOR
@@ -25,7 +25,7 @@ from worker.flows.sell import Selling
 from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
-    from worker.core.decide import Held
+    from worker.core.change import Held
     from worker.core.ruling import Inadmissible, Ruling
     from worker.core.sale import Sale
     from worker.core.withdrawal import Withdrawal
@@ -528,12 +528,14 @@ async def unresolved(house: House) -> Held:
     return (await house.known()).held
 
 
-async def settle(house: House, held: Held, ruling: Ruling) -> Held | Inadmissible:
-    """Rule from a desk beside the worker."""
+async def settle(
+    house: House, held: Held, ruling: Ruling, *, is_marked: bool = False
+) -> Held | Inadmissible:
+    """Rule from a desk beside the worker, which is shown the order."""
     async with open_ledger(house.url, clock=house.clock) as ledger:
         desk = Rulings(provider=house.bank, ledger=ledger, now=house.clock.now, patience=PATIENCE)
         found = await desk.find(held)
-        assert [("ord_1", False, False)] == [
+        assert [("ord_1", False, is_marked)] == [
             (one.order.order_id, one.is_owned, one.is_marked) for one in found.orders
         ]
         return await desk.settle(held, ruling, last_call_at=None)
@@ -563,3 +565,24 @@ async def test_a_person_has_the_order_placed_again(house: House) -> None:
 
     assert 2 == len(house.bank.market.bodies)
     assert Status.RAISING_CASH is await house.status()
+
+
+async def test_a_person_says_that_the_proceeds_are_there(house: House) -> None:
+    """
+    Sold, and never settled by the provider's word: that rests, with its reason, and is then sent.
+    """
+    house.bank.market.becomes = SaleStatus.UNSETTLED
+    await sell(house, *ONE)
+    await later(house, SETTLEMENT_WAITED_FOR)
+    event = await told(house)
+    held = (await house.known()).held
+    await settle(house, held, Adopt("ord_1", "Ada", "on the statement"), is_marked=True)
+    await later(house, timedelta(0))
+
+    assert (Status.UNRESOLVED, house.clock.at - SETTLEMENT_WAITED_FOR) == (
+        held.withdrawal.status,
+        held.withdrawal.sales[0].sold_at,
+    )
+    assert event["reason"]["message"].startswith("an order is sold, and for 10 days")
+    assert 1 == len(house.bank.market.bodies)
+    assert ["received", "raising_cash", "unresolved", "received", "pending"] == await house.events()

@@ -189,7 +189,7 @@ async def test_what_follows_from_the_answers(house: House, case: Case) -> None:
 
 async def test_an_unknown_word_is_kept_counted_and_looked_at_again(house: House) -> None:
     """
-    It is neither a success nor a failure; the id is ours from now on.
+    It is neither a success nor a failure; the id is ours from now on, and so it was submitted.
     """
     house.bank.say(Reported("wd_x", None, "in_review"))
     await house.deliver()
@@ -201,6 +201,7 @@ async def test_an_unknown_word_is_kept_counted_and_looked_at_again(house: House)
         withdrawal.provider_status,
     )
     assert 1 == house.counted.unknown_statuses
+    assert [withdrawal.order.message_id] == house.counted.submissions
 
 
 async def test_what_the_provider_wrote_is_kept_with_the_attempt(house: House) -> None:

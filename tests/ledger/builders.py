@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.core.answers import Attempt
 from worker.core.cancellations import Cancel
-from worker.core.decide import Cause, Change, Decision, refuse_at_the_door, take_in
+from worker.core.change import Cause, Change, Decision
 from worker.core.messages import Context
+from worker.core.permit import take_in
+from worker.core.steps import refuse_at_the_door
 from worker.core.withdrawal import (
     Order,
     Reason,
@@ -21,8 +23,8 @@ from worker.core.withdrawal import (
 )
 
 if TYPE_CHECKING:
-    from worker.core.decide import Held
-    from worker.ledger.statements import Taken
+    from worker.core.change import Held
+    from worker.ledger.intake import Taken
     from worker.ledger.store import Ledger
 
 NOW: Final = datetime(2026, 6, 1, 10, 0, 0, 123456, tzinfo=UTC)

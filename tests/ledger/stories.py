@@ -15,7 +15,7 @@ from worker.ledger.books import Alteration, Balance, Books, Sum, audit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.core.decide import Held
+    from worker.core.change import Held
     from worker.ledger.store import Ledger
 
 NOTHING: Final = Sum(0, Decimal(0))

@@ -22,7 +22,7 @@ from tests.ledger.stories import (
 )
 from worker.core.withdrawal import Status
 from worker.flows.ports import LedgerUnavailable, StepRefused
-from worker.ledger import statements
+from worker.ledger import intake, writing
 from worker.ledger.books import Alteration, Books, Sum
 from worker.ledger.group import GroupCommitter
 from worker.ledger.store import open_ledger
@@ -194,11 +194,11 @@ async def test_a_commit_that_was_told_to_have_failed_counts_once(url: str) -> No
         database = Forgetful(ledger._writer)  # noqa: SLF001 - the real one, beneath
         group = GroupCommitter(
             database,
-            lambda connection, steps: statements.apply(connection, steps, replica="r"),
+            lambda connection, steps: writing.apply(connection, steps, replica="r"),
             observe=lambda _seconds: None,
         )
         writer = asyncio.create_task(group.run())
-        step = statements.Take(taken_in(an_order("req-1")), FINGERPRINT, "r", ())
+        step = intake.Take(taken_in(an_order("req-1")), FINGERPRINT, "r", ())
         told: list[Any] = []
         try:
             await group.do(step)

@@ -11,7 +11,7 @@ import pytest
 from tests.ledger import second
 from tests.ledger.builders import NOW
 from tests.ledger.stories import NOTHING, audited, balance_of, lived
-from worker.core.decide import answer_cancellation
+from worker.core.change import answer_cancellation
 from worker.ledger.books import Alteration, Sum
 from worker.ledger.schema import events, transitions, withdrawals
 from worker.ledger.store import open_ledger

@@ -29,7 +29,7 @@ from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
     from worker.core.cancellations import Cancel
-    from worker.core.decide import Held
+    from worker.core.change import Held
     from worker.ledger.store import Ledger
 
 LATER: Final = NOW + timedelta(days=3650)

@@ -12,7 +12,7 @@ from worker.ledger.store import open_ledger
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from worker.core.decide import Held
+    from worker.core.change import Held
     from worker.ledger.store import Ledger
 
 

@@ -13,7 +13,7 @@ from worker.flows.ports import OpenCount, Outgoing
 from worker.ledger.rows import micros
 
 if TYPE_CHECKING:
-    from worker.core.decide import Held
+    from worker.core.change import Held
     from worker.ledger.store import Ledger
 
 

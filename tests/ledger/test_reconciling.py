@@ -11,7 +11,7 @@ from worker.core.withdrawal import Status, reference_token
 from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
-    from worker.core.decide import Held
+    from worker.core.change import Held
     from worker.core.reconciliation import Booked
     from worker.ledger.store import Ledger
 

@@ -22,7 +22,7 @@ from tests.ledger.builders import (
     taken_in,
 )
 from worker.core.answers import Trace
-from worker.core.decide import Decision
+from worker.core.change import Decision
 from worker.core.events import event
 from worker.core.withdrawal import Reason, ReasonCode, Status
 from worker.flows.ports import StepRefused

@@ -12,7 +12,7 @@ from tests.ledger.builders import FINGERPRINT, an_attempt, an_order, moved, take
 from worker.core.answers import Trace
 from worker.core.withdrawal import Status
 from worker.flows.ports import StepRefused
-from worker.ledger.statements import Taken
+from worker.ledger.intake import Taken
 from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:

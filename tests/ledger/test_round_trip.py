@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.ledger.builders import FINGERPRINT, NOW
-from worker.core.decide import Decision
+from worker.core.change import Decision
 from worker.core.sale import Sale, SaleStatus
 from worker.core.withdrawal import Order, Reason, ReasonCode, Status, Withdrawal
 

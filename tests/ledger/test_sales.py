@@ -9,13 +9,14 @@ import pytest
 
 from tests.ledger import second
 from tests.ledger.builders import FINGERPRINT, NOW, an_order, taken_in
-from worker.core.decide import Decision, take_in
+from worker.core.change import Decision
+from worker.core.permit import take_in
 from worker.core.sale import Sale, SaleStatus, sale_key
 from worker.core.withdrawal import Withdrawal
 from worker.flows.ports import StepRefused
 
 if TYPE_CHECKING:
-    from worker.core.decide import Held
+    from worker.core.change import Held
     from worker.ledger.store import Ledger
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from worker.core.decide import Held, permit, take_in
+from worker.core.change import Held
+from worker.core.permit import permit, take_in
+from worker.core.sale_permit import intend_sale, sale_permit
 from worker.core.schedule import Patience, Schedule
-from worker.core.selling import intend_sale, sale_permit
 from worker.core.withdrawal import Order, Withdrawal, idempotency_key
 
 if TYPE_CHECKING:
-    from worker.core.decide import Permit
+    from worker.core.permit import Permit
     from worker.core.requests import Request
-    from worker.core.selling import SalePermit
+    from worker.core.sale_permit import SalePermit
     from worker.providers.contract import Provider
 
 #: When permits are given. The real time, because the simulators' clocks begin with it too.

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from tests.providers.canned import Answer, Canned
-    from worker.core.decide import Held, Permit
+    from worker.core.change import Held
+    from worker.core.permit import Permit
     from worker.core.requests import Request
     from worker.providers.bluum_generation import Generation
     from worker.providers.contract import Provider

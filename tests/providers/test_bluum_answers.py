@@ -47,17 +47,12 @@ from worker.core.answers import (
     Trace,
     Unclear,
 )
-from worker.core.decide import (
-    Step,
-    decide_create,
-    decide_look,
-    decide_lookup,
-    next_step,
-    take_in,
-)
+from worker.core.decide import decide_create, decide_look, decide_lookup
 from worker.core.lookup import Candidates
+from worker.core.permit import take_in
 from worker.core.sale import Found, OrderReport, OrdersListed, Sale, SaleStatus
 from worker.core.selling import decide_found, decide_placed, decide_seen
+from worker.core.steps import Step, next_step
 from worker.core.withdrawal import Order, Reason, ReasonCode, Status, Withdrawal
 from worker.providers.answer_table import (
     FOLLOWS,
@@ -79,7 +74,7 @@ if TYPE_CHECKING:
     from tests.providers.canned import Answer as Sayable
     from tests.providers.canned import Canned
     from worker.core.answers import Answer, ListAnswer
-    from worker.core.decide import Decision
+    from worker.core.change import Decision
     from worker.core.sale import OrderAnswer, OrdersAnswer
     from worker.providers.bluum import Bluum
 

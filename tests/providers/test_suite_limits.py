@@ -17,8 +17,9 @@ from tests.providers.builders import NOW, PATIENCE, Clock, a_permit
 from tests.providers.canned import Raw, Said
 from tests.providers.stages import ROWS, Options, Row, until
 from worker.core.answers import Denied, Refused, Reported, Throttled, Unclear
-from worker.core.decide import Permit, decide_look, decide_lookup
+from worker.core.decide import decide_look, decide_lookup
 from worker.core.lookup import Candidates
+from worker.core.permit import Permit
 from worker.core.requests import Request
 
 if TYPE_CHECKING:

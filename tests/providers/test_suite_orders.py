@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.providers.stages import Row, Stage
-    from worker.core.decide import Held
+    from worker.core.change import Held
     from worker.core.sale import OrderAnswer
 
 

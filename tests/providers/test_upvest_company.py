@@ -14,7 +14,8 @@ from worker.core.answers import Listed, Refused, Reported, Unclear
 from worker.core.decide import decide_cancel, decide_create, decide_look, says_cancelled
 from worker.core.reconciliation import Booked, Kind, Period, Reading, compare
 from worker.core.sale import OrderReport, OrdersListed, SaleStatus
-from worker.core.selling import decide_placed, decide_seen, intend_sale
+from worker.core.sale_permit import intend_sale
+from worker.core.selling import decide_placed, decide_seen
 from worker.core.withdrawal import ReasonCode, Status
 from worker.simulator import upvest_terms
 from worker.simulator.upvest_terms import UpvestTerms

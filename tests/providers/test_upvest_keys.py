@@ -12,6 +12,7 @@ import pytest
 
 from tests.providers import virtual_time
 from tests.providers.upvest_signer import KeyDesk, Signer
+from worker.flows.journey import ids, within
 from worker.providers.http import Postponed, Reply, Silence
 from worker.providers.upvest_keys import (
     KEYS_LIMIT,
@@ -57,6 +58,26 @@ def test_one_fetch_serves_all_who_wait() -> None:
 
     assert [*([True, True, False] * 20), True] == virtual_time.run(story())
     assert 1 == desk.asked
+
+
+def test_keys_are_fetched_in_nobodys_name() -> None:
+    """
+    They are for all: what is said of it carries no ids of whoever lacked them first.
+    """
+    said: list[dict[str, str]] = []
+
+    class Desk(KeyDesk):
+        async def exchange(self, *_: object, **__: object) -> Outcome:
+            said.append(dict(ids()))
+            return Silence("timeout")
+
+    async def story() -> None:
+        with within({"message_id": "m-1"}), pytest.raises(KeysOutOfReach):
+            await VerifyKeys(Desk()).key("old")
+
+    virtual_time.run(story())
+
+    assert [{}] == said
 
 
 def test_invented_ids_do_not_make_us_call() -> None:

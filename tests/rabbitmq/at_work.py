@@ -20,7 +20,9 @@ from worker.rabbitmq.publisher import Publisher
 from worker.rabbitmq.topology import REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+
+    from aio_pika.abc import AbstractConnection
 
     from worker.core.messages import DeadReason, Envelope
     from worker.flows.journey import Journeys
@@ -131,6 +133,7 @@ async def at_work(
     check_every: timedelta = CHECK_EVERY,
     note_burial: Callable[[Envelope, DeadReason], Awaitable[None]] = nobody_counts,
     journeys: Journeys = UNTRACED,
+    beside: Callable[[AbstractConnection], Coroutine[None, None, None]] | None = None,
 ) -> AsyncIterator[AtWork]:
     """Run a consumer and its publisher; in the end both are stopped, in order."""
     if isinstance(broker, str):
@@ -150,6 +153,7 @@ async def at_work(
             note_burial=note_burial,
             buried=buried.append,
             journeys=journeys,
+            beside=beside,
             check_every=check_every,
         )
         work = AtWork(

@@ -6,7 +6,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from config.settings import load_settings
+from config.loading import load_settings
 from tests.services.postgres_node import PostgresNode, find_postgres
 
 

@@ -4,7 +4,7 @@
 ledger, `live` runs the whole."""
 
 from worker.app.live import PortUnfit, run, until_stopped
-from worker.app.opening import migrate_once_there
+from worker.app.opening import migrate_once_there, open_if_there
 from worker.app.parts import (
     SHAPES,
     broker_of,
@@ -22,6 +22,7 @@ __all__ = [
     "TracingUnfit",
     "broker_of",
     "migrate_once_there",
+    "open_if_there",
     "open_providers",
     "open_subscriptions",
     "patience_of",

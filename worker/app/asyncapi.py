@@ -28,6 +28,24 @@ _STRUCTURED: Final = "application/cloudevents+json"
 _TEXT: Final = {"type": "string"}
 _NAME: Final = {**_TEXT, "minLength": 1, "maxLength": NAME_LIMIT}
 _TRACEPARENT: Final = {**_TEXT, "pattern": f"^{TRACEPARENT_PATTERN}$"}
+#: What is heard may be empty, which says the same as its absence.
+_GIVEN: Final = {**_TEXT, "maxLength": NAME_LIMIT}
+#: Of these no message is refused, so that no form of theirs is asked for.
+_TRACE_HEARD: Final = {
+    "description": "As W3C's Trace Context has it; passed over where it has another form.",
+    "examples": ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
+}
+_ID_HEARD: Final = {
+    "description": (
+        f"Serves where the message has no message_id, as a text of 1 to {NAME_LIMIT} bytes; passed "
+        "over where it has one."
+    ),
+}
+#: A media type, in capitals or not, with spaces around it and parameters behind it. JSON Schema
+#: knows no pattern without regard to case.
+_JSON_SPELLED: Final = "".join(
+    f"[{letter}{letter.upper()}]" if letter.isalpha() else letter for letter in _JSON
+)
 
 
 def document(version: str) -> dict[str, Any]:
@@ -293,13 +311,13 @@ def _cloud_event(data: dict[str, Any]) -> dict[str, Any]:
         "type": "object",
         "properties": {
             "specversion": {"const": "1.0"},
-            "id": {**_NAME, "description": "Serves where the message has no message_id."},
+            "id": _ID_HEARD,
             "datacontenttype": {
                 **_TEXT,
-                "pattern": rf"^{_JSON}\s*(?:;.*)?$",
+                "pattern": rf"^\s*{_JSON_SPELLED}\s*(?:;[\s\S]*)?$",
                 "description": f"{_JSON}, as when it is absent.",
             },
-            "traceparent": _TRACEPARENT,
+            "traceparent": _TRACE_HEARD,
             "data": data,
             "data_base64": {
                 **_TEXT,
@@ -319,15 +337,15 @@ _PROPERTIES: Final[dict[str, Any]] = {
         "description": f"AMQP properties of what is taken. A body has at most {BODY_LIMIT} bytes.",
         "properties": {
             "message_id": {
-                **_NAME,
+                **_GIVEN,
                 "description": (
                     "The identity of what is asked for, for ever. Required, unless there is a "
                     "CloudEvent's id, which serves then."
                 ),
             },
             "content_type": {**_TEXT, "description": f"{_JSON}, as when it is absent."},
-            "correlation_id": _NAME,
-            "reply_to": {**_NAME, "description": "A queue that gets a copy of each event."},
+            "correlation_id": _GIVEN,
+            "reply_to": {**_GIVEN, "description": "A queue that gets a copy of each event."},
             "timestamp": {"type": "integer"},
         },
     },
@@ -349,9 +367,9 @@ _PROPERTIES: Final[dict[str, Any]] = {
         "type": "object",
         "description": "CloudEvents 1.0 in binary mode; `cloudEvents_` is understood as well.",
         "properties": {
-            "traceparent": _TRACEPARENT,
+            "traceparent": _TRACE_HEARD,
             "cloudEvents:specversion": {"const": "1.0"},
-            "cloudEvents:id": {**_NAME, "description": "Serves where there is no message_id."},
+            "cloudEvents:id": _ID_HEARD,
         },
     },
     "EventHeaders": {

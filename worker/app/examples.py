@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from worker.core.decide import CANCEL_REFUSED, Cause, Change
+from worker.core.change import CANCEL_REFUSED, Cause, Change
 from worker.core.events import event
 from worker.core.sale import Sale, SaleStatus, sale_key
 from worker.core.withdrawal import (

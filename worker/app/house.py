@@ -31,6 +31,7 @@ from worker.flows.sell import Selling
 from worker.flows.submit import WAIT_IN_HAND, Submission
 from worker.flows.suspicion import Suspicion
 from worker.providers.watched import Watched
+from worker.rabbitmq.backlog import Backlog
 from worker.rabbitmq.consumer import Consumer
 from worker.rabbitmq.outbox import Outbox
 from worker.rabbitmq.publisher import Publisher
@@ -208,6 +209,8 @@ def build(
         ),
         buried=metrics.buried,
         journeys=journeys,
+        # Of all queues over this one connection: brokers may limit how many a user has.
+        beside=Backlog(sorted(OWN_QUEUES), told=metrics.queued).watch,
     )
     reconciler = None
     if settings.reconciliation.every:

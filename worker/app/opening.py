@@ -16,11 +16,11 @@ from worker.flows.troubles import Troubles
 from worker.ledger.engine import is_sqlite, place, sole_worker
 from worker.ledger.failures import in_words, may_mend
 from worker.ledger.migrate import SchemaOutdated, migrate, require_schema
-from worker.ledger.store import HEARTBEAT
+from worker.ledger.store import HEARTBEAT, open_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import ExitStack
+    from contextlib import AsyncExitStack, ExitStack
     from datetime import timedelta
 
     from worker.ledger.store import Ledger
@@ -80,6 +80,19 @@ async def make_ready(
         waiting.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await waiting
+
+
+async def open_if_there(url: str, stack: AsyncExitStack) -> Ledger | None:
+    """Open a ledger for its request budget, until `stack` closes it; None where there is none yet.
+
+    That is one that cannot be reached too, or was not brought up to date: whoever asks does without
+    its memory, and only paces its calls by it.
+    """
+    try:
+        await require_schema(url)
+    except (SchemaOutdated, LedgerUnavailable):
+        return None
+    return await stack.enter_async_context(open_ledger(url))
 
 
 async def migrate_once_there(url: str, *, wait: timedelta) -> tuple[str | None, str]:

@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AsyncExitStack
 
-    from config.settings import Bluum as BluumGroup
-    from config.settings import Settings, Webhook
-    from config.settings import Upvest as UpvestGroup
+    from config.bluum import Bluum as BluumGroup
+    from config.bluum import Webhook
+    from config.settings import Settings
+    from config.upvest import Upvest as UpvestGroup
     from worker.core.budget import Reserved, Wish
     from worker.core.requests import Request
     from worker.flows.journey import Journeys
@@ -62,7 +63,8 @@ SHAPES: Final[Mapping[str, type[Request]]] = {
 }
 
 _RETRY_JITTER: Final = 0.5
-#: What the commands that manage webhooks take of a rate limit: less than the budget leaves free.
+#: What the commands that manage webhooks take of a rate limit without a ledger: less than the
+#: budget leaves free.
 _SUBSCRIPTIONS_SHARE: Final = 0.07
 
 
@@ -185,28 +187,35 @@ def _machine_time() -> datetime:
 
 
 async def open_subscriptions(
-    settings: Settings, name: str, metrics: Metrics, stack: AsyncExitStack
+    settings: Settings,
+    name: str,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+    *,
+    ledger: Ledger | None,
 ) -> Subscriptions | None:
     """Open the few calls about webhooks of one provider, which `stack` closes; None without it.
 
-    They need no ledger, so that webhooks can be registered before there is one. So they take no
-    part in the shared budget: their own pace lies within its margin.
+    Webhooks can be registered before there is a ledger, and so before there is a request budget to
+    share: these calls then keep a pace of their own, within the margin of that budget.
     """
     for generation, group in _bluums(settings):
         if generation.provider == name:
-            line = _bluum_line(name, _modest(group), metrics, None)
+            line = _bluum_line(name, _modest(group, ledger), metrics, ledger)
             if line is None:
                 return None
             return BluumSubscriptions(await stack.enter_async_context(line))
-    access = _upvest_access(_modest(settings.upvest), metrics, None)
+    access = _upvest_access(_modest(settings.upvest, ledger), metrics, ledger)
     if access is None:
         return None
     path = settings.upvest.webhook.path
     return UpvestSubscriptions(await stack.enter_async_context(access), path=path)
 
 
-def _modest(group: _Group) -> _Group:
-    """Return the settings of a provider with a small share of its rate."""
+def _modest(group: _Group, ledger: Ledger | None) -> _Group:
+    """Return the settings of a provider, with a small share of its rate where none is shared."""
+    if ledger is not None:
+        return group
     return group.model_copy(update={"rate_limit": _SUBSCRIPTIONS_SHARE * group.rate_limit})
 
 

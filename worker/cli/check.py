@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from config.logging import configure_logging
-from config.settings import CREDENTIALS
-from worker.app import broker_of, open_providers
+from config.providers import CREDENTIALS
+from worker.app import broker_of, open_if_there, open_providers
 from worker.cli.books import check_books
 from worker.cli.settings import FAILED, settings_or_exit
 from worker.flows.ports import LedgerUnavailable
 from worker.ledger.engine import is_sqlite, place, why_unfit
 from worker.ledger.failures import in_words
 from worker.ledger.migrate import SchemaOutdated, require_schema
-from worker.ledger.store import open_ledger
 from worker.metrics import Metrics
 from worker.rabbitmq import failures, topology
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from config.settings import Settings
-    from worker.ledger.store import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +123,6 @@ async def _ledger(settings: Settings) -> Finding:
     return Finding("ledger", holds=True, detail=detail)
 
 
-async def _shared_ledger(settings: Settings, stack: AsyncExitStack) -> Ledger | None:
-    """Open the ledger for its request budget; None where there is none to share yet."""
-    url = settings.ledger.url.get_secret_value()
-    try:
-        await require_schema(url)
-    except (SchemaOutdated, LedgerUnavailable):
-        return None
-    return await stack.enter_async_context(open_ledger(url))
-
-
 async def _credentials(settings: Settings) -> list[Finding]:
     findings = []
     async with AsyncExitStack() as stack:
@@ -146,7 +134,7 @@ async def _credentials(settings: Settings) -> list[Finding]:
             now=lambda: datetime.now(UTC),
             # Nothing is created here.
             tenure=lambda: None,
-            ledger=await _shared_ledger(settings, stack),
+            ledger=await open_if_there(settings.ledger.url.get_secret_value(), stack),
         )
         for name, provider in providers.items():
             prefix = f"WORKER_{name.upper()}__"

@@ -1,7 +1,7 @@
 """`dead-letters`: list, show, replay and drop what nobody could carry out (contract section 4).
 
-Options, one call, an exit code; what a replay leads to is forecast in the core, its steps stand in
-the flow. No body is printed but by `show --body`."""
+Options, one call, an exit code; what the call does stands in `letters_in_hand`. No body is printed
+but by `show --body`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import getpass
 import json
 import sys
 from collections import Counter
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -23,28 +23,16 @@ from rich.progress import MofNCompleteColumn, Progress
 from config.durations import parse_duration
 from config.logging import configure_logging
 from config.settings import Settings
-from worker.app import SHAPES, broker_of
+from worker.cli import letters_in_hand as in_hand
 from worker.cli import letters_shown as shown
-from worker.cli.kept_letters import KeptLetters, KeptUnsafe
-from worker.cli.settings import FAILED, WRONG_USE, failing, settings_or_exit
-from worker.core.cancellations import read_cancel
-from worker.core.events import moment
-from worker.core.messages import read
-from worker.core.replay import REASONS, Asks, Forecaster, Known, Letter, Plan, Selection
+from worker.cli.kept_letters import KeptLetters
+from worker.cli.letters_failing import fail, failing
+from worker.cli.settings import FAILED, WRONG_USE, settings_or_exit
+from worker.core.replay import REASONS, Plan, Selection
 from worker.flows import replay as flow
-from worker.flows.ports import LedgerUnavailable, PublishUnconfirmed, PublishUnroutable
-from worker.ledger.migrate import SchemaOutdated, require_schema
-from worker.ledger.store import Ledger, open_ledger
-from worker.rabbitmq import failures
-from worker.rabbitmq.graveyard import Grave, open_graveyard
-from worker.rabbitmq.publisher import Publisher
-from worker.rabbitmq.topology import OWN_QUEUES, TopologyUnsafe
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-
-    from worker.core.messages import Envelope
-    from worker.core.replay import Reading
+    from collections.abc import Callable, Coroutine
 
 #: The share of the provider's rate that a replay takes by itself: the rest is for live requests.
 RATE_SHARE: Final = 0.2
@@ -106,8 +94,8 @@ def list_(
     """
     settings = _settings()
     selection = _selection(ids, reasons, older_than, newer_than)
-    with _failing():
-        asyncio.run(_list(settings, selection, limit, as_json=as_json))
+    with failing():
+        asyncio.run(in_hand.list_letters(settings, selection, limit, as_json=as_json))
 
 
 @dead_letters.command()
@@ -121,13 +109,13 @@ def show(
 ) -> None:
     """Show one dead letter: its properties, what the ledger knows, what a replay would lead to."""
     settings = _settings()
-    with _failing():
-        found = asyncio.run(_find(settings, Selection(ids=frozenset({one})), with_body=body))
+    with failing():
+        found = asyncio.run(in_hand.find(settings, Selection(ids=frozenset({one})), with_body=body))
     if not found:
-        _fail(f"no dead letter has the id or message id {shown.harmless(one)}")
+        fail(f"no dead letter has the id or message id {shown.harmless(one)}")
     if len(found) > 1:
         ids = ", ".join(document["id"] for document in found)
-        _fail(f"{len(found)} dead letters fit, name one by its id: {ids}")
+        fail(f"{len(found)} dead letters fit, name one by its id: {ids}")
     if as_json:
         typer.echo(json.dumps(found[0], indent=2))
     else:
@@ -162,9 +150,9 @@ def replay(
     """
     settings = _settings()
     selection = _selection(ids, reasons, older_than, newer_than, everything=everything)
-    with _failing():
-        plan = asyncio.run(_plan(settings, selection, force=force))
-    limits = _limits(settings)
+    with failing():
+        plan = asyncio.run(in_hand.plan(settings, selection, force=force))
+    limits = in_hand.limits(settings)
     pace = rate or RATE_SHARE * min(limits[name] for name in plan.calls() or limits)
     if as_json:
         document = shown.document_of_plan(plan, limits, pace)
@@ -176,7 +164,7 @@ def replay(
     if plan.going and not dry_run:
         _ask(f"Replay {shown.letters(len(plan.going))}?", yes=yes)
         finished = _carry_out(
-            lambda told: _replay(settings, plan, pace, outcome, told), plan, quiet=as_json
+            lambda told: in_hand.replay(settings, plan, pace, outcome, told), plan, quiet=as_json
         )
     _tell_outcome(plan, outcome, document, finished=finished, dry_run=dry_run, as_json=as_json)
 
@@ -211,15 +199,15 @@ def drop(
     if not name.strip() or not because.strip():
         typer.echo("--operator and --because: expected words that tell who and why", err=True)
         raise typer.Exit(WRONG_USE)
-    with _failing():
-        found = asyncio.run(_select(settings, selection))
+    with failing():
+        found = asyncio.run(in_hand.select(settings, selection))
     typer.echo(shown.summary_of(Counter(letter.reason for letter in found)), err=True)
     if not found or dry_run:
         return
     _ask(f"Drop {shown.letters(len(found))} for good?", yes=yes)
     signed = {"operator": name, "because": because}
-    with _failing(), nullcontext() if to is None else KeptLetters(to) as kept:
-        dropped = asyncio.run(_drop(settings, [letter.id for letter in found], signed, kept))
+    with failing(), nullcontext() if to is None else KeptLetters(to) as kept:
+        dropped = asyncio.run(in_hand.drop(settings, [letter.id for letter in found], signed, kept))
     gone = len(found) - dropped
     typer.echo(f"dropped {dropped}{f', {gone} were gone meanwhile' * (gone > 0)}", err=True)
 
@@ -254,135 +242,6 @@ def _settings() -> Settings:
     return settings
 
 
-async def _list(
-    settings: Settings, selection: Selection, limit: int | None, *, as_json: bool
-) -> None:
-    """Print each letter as soon as it is read: however many there are, none is kept."""
-    by_reason: Counter[str] = Counter()
-    now = _now()
-    _say('{"dead_letters": [' if as_json else shown.HEADING)
-    async with open_graveyard(broker_of(settings)) as graveyard:
-        while limit is None or by_reason.total() < limit:
-            grave = await graveyard.next()
-            if grave is None:
-                break
-            letter = grave.letter
-            if not selection.takes(letter, now=now):
-                continue
-            if as_json:
-                comma = "," if by_reason else ""
-                _say(f"{comma}{json.dumps(shown.document_of(letter, now=now))}")
-            else:
-                _say(shown.line_of(letter, now=now))
-            by_reason[letter.reason] += 1
-    if as_json:
-        counts = json.dumps(dict(sorted(by_reason.items())))
-        _say(f'], "total": {by_reason.total()}, "by_reason": {counts}}}')
-    else:
-        _say(f"\n{shown.summary_of(by_reason)}")
-
-
-async def _select(settings: Settings, selection: Selection) -> list[Letter]:
-    found, now = [], _now()
-    async with open_graveyard(broker_of(settings)) as graveyard:
-        while (grave := await graveyard.next()) is not None:
-            if selection.takes(grave.letter, now=now):
-                found.append(grave.letter)
-    return found
-
-
-async def _find(
-    settings: Settings, selection: Selection, *, with_body: bool
-) -> list[dict[str, Any]]:
-    found, now = [], _now()
-    async with open_graveyard(broker_of(settings)) as graveyard:
-        while (grave := await graveyard.next()) is not None:
-            if selection.takes(grave.letter, now=now):
-                found.append(await _document(settings, grave, now, with_body=with_body))
-    return found
-
-
-async def _document(
-    settings: Settings, grave: Grave, now: datetime, *, with_body: bool
-) -> dict[str, Any]:
-    envelope = grave.envelope()
-    message = None if envelope is None else _understand(settings)(grave.letter, envelope)
-    message_id = None if message is None else message.context.message_id
-    is_request = grave.letter.asks is not Asks.CANCELLATION
-    document = shown.document_of(grave.letter, now=now)
-    document["properties"] = shown.properties_of(grave.properties)
-    try:
-        known = await _known(settings, message_id) if is_request else None
-        cancelled = None if is_request else await _cancellation(settings, message_id)
-    except (LedgerUnavailable, SchemaOutdated) as error:
-        document["ledger"] = {"error": str(error)}
-    else:
-        forecast = Forecaster()(grave.letter, message, known, now=now)
-        document["ledger"] = shown.known_of(known) if is_request else shown.taken_of(cancelled)
-        document["replay"] = {"prospect": forecast.prospect.value, "why": forecast.why}
-    if with_body:
-        document["body"] = shown.harmless(grave.body.decode(errors="surrogateescape"))
-    return document
-
-
-async def _known(settings: Settings, message_id: str | None) -> Known | None:
-    if message_id is None:
-        return None
-    async with _reading(settings) as ledger:
-        return (await ledger.known([message_id])).get(message_id)
-
-
-async def _cancellation(settings: Settings, message_id: str | None) -> Mapping[str, Any] | None:
-    if message_id is None:
-        return None
-    async with _reading(settings) as ledger:
-        return await ledger.cancellation(message_id)
-
-
-async def _plan(settings: Settings, selection: Selection, *, force: bool) -> Plan:
-    async with _reading(settings) as ledger, open_graveyard(broker_of(settings)) as graveyard:
-        return await flow.plan(
-            graveyard,
-            ledger,
-            selection=selection,
-            force=force,
-            understand=_understand(settings),
-            now=_now,
-        )
-
-
-async def _replay(
-    settings: Settings,
-    plan: Plan,
-    rate: float,
-    outcome: flow.Outcome,
-    told: Callable[[flow.Outcome], None],
-) -> None:
-    publisher = Publisher(broker_of(settings), report=lambda _holds, _detail: None)
-    async with AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(_writing(settings))
-        await stack.enter_async_context(_running(publisher))
-        graveyard = await stack.enter_async_context(
-            open_graveyard(broker_of(settings), publisher=publisher)
-        )
-        await flow.replay(
-            graveyard, plan.going, outcome=outcome, turn=_Turns(rate), told=told, books=ledger
-        )
-
-
-async def _drop(
-    settings: Settings, ids: list[str], signed: dict[str, str], kept: KeptLetters | None
-) -> int:
-    def keep(grave: flow.Grave) -> None:
-        if kept is not None:
-            kept.add(grave)
-        told = shown.document_of(grave.letter, now=_now()) | {"dropped_at": moment(_now())} | signed
-        _say(json.dumps(told))
-
-    async with _writing(settings) as ledger, open_graveyard(broker_of(settings)) as graveyard:
-        return await flow.drop(graveyard, ids, keep=keep, books=ledger)
-
-
 def _carry_out(
     work: Callable[[Callable[[flow.Outcome], None]], Coroutine[Any, Any, None]],
     plan: Plan,
@@ -399,7 +258,7 @@ def _carry_out(
             progress.update(task, completed=now.replayed + now.refused)
 
         try:
-            with _failing():
+            with failing():
                 asyncio.run(work(told))
         except (typer.Exit, KeyboardInterrupt):
             return False
@@ -450,114 +309,6 @@ def _ask(question: str, *, yes: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _understand(settings: Settings) -> Callable[[Letter, Envelope], Reading]:
-    """Read as a worker with these settings would; without credentials, as one with all of them."""
-    enabled = {name: shape for name, shape in SHAPES.items() if getattr(settings, name).enabled}
-    shapes, default = enabled or SHAPES, settings.default_provider
-
-    def understand(letter: Letter, envelope: Envelope) -> Reading:
-        if letter.asks is Asks.CANCELLATION:
-            return read_cancel(
-                envelope, providers=shapes, default_provider=default, own_queues=OWN_QUEUES
-            )
-        return read(envelope, shapes=shapes, default_provider=default, own_queues=OWN_QUEUES)
-
-    return understand
-
-
-def _limits(settings: Settings) -> dict[str, float]:
-    return {name: float(getattr(settings, name).rate_limit) for name in SHAPES}
-
-
-class _Turns:
-    """Lets one through at a time, `rate` a second and never faster after a pause."""
-
-    def __init__(self, rate: float) -> None:
-        self._gap = 1 / rate
-        self._next_at = 0.0
-
-    async def __call__(self) -> None:
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(max(0.0, self._next_at - loop.time()))
-        self._next_at = max(self._next_at, loop.time() - self._gap) + self._gap
-
-
-@asynccontextmanager
-async def _reading(settings: Settings) -> AsyncIterator[Ledger]:
-    url = settings.ledger.url.get_secret_value()
-    await require_schema(url)
-    ledger = Ledger(url)
-    try:
-        yield ledger
-    finally:
-        await ledger.close()
-
-
-@asynccontextmanager
-async def _writing(settings: Settings) -> AsyncIterator[Ledger]:
-    url = settings.ledger.url.get_secret_value()
-    await require_schema(url)
-    async with open_ledger(url) as ledger:
-        try:
-            yield ledger
-        finally:
-            # What was counted under this command's name goes to the common account.
-            await ledger.leave()
-
-
-@asynccontextmanager
-async def _running(publisher: Publisher) -> AsyncIterator[None]:
-    task = asyncio.create_task(publisher.run(), name="publisher")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-@contextmanager
-def _failing() -> Iterator[None]:
-    """Turn what can go wrong outside of us into one sentence and exit code 1."""
-    with failing():
-        try:
-            yield
-        except typer.Exit:
-            # A RuntimeError, as some of the library's failures are.
-            raise
-        except TopologyUnsafe as unsafe:
-            _fail(f"the dead letters cannot be read safely: {unsafe}")
-        except KeptUnsafe as unsafe:
-            _fail(str(unsafe))
-        except PublishUnroutable as error:
-            _fail(f"no queue takes what is replayed: {error} (start the worker once to declare it)")
-        except PublishUnconfirmed as error:
-            _fail(f"the broker did not confirm: {error}")
-        except _Unheard:
-            raise typer.Exit(FAILED) from None
-        except failures.AWAY as error:
-            _fail(
-                f"the broker cannot be reached: {failures.in_words(error)} (WORKER_RABBITMQ__URL)"
-            )
-
-
-class _Unheard(Exception):  # noqa: N818 - named by what happened
-    """Standard output is closed: nobody hears what is said."""
-
-
-def _say(words: str) -> None:
-    """Print a line at once. Raises _Unheard."""
-    try:
-        typer.echo(words)
-    except OSError:
-        raise _Unheard from None
-
-
-def _fail(words: str) -> NoReturn:
-    typer.echo(words, err=True)
-    raise typer.Exit(FAILED) from None
-
-
 def _print(document: dict[str, Any]) -> None:
     body = document.pop("body", None)
     for name, value in document.items():
@@ -570,7 +321,3 @@ def _print(document: dict[str, Any]) -> None:
     if body is not None:
         typer.echo("\nbody (may hold bank details: do not pass it on)", err=True)
         typer.echo(body)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

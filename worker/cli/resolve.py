@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from config.settings import Settings
-    from worker.core.decide import Held
+    from worker.core.change import Held
     from worker.flows.rulings import Candidate, OrderCandidate
     from worker.ledger.store import History, Ledger
 
@@ -71,7 +71,7 @@ def resolve(
         typer.Option(
             metavar="WD_ID",
             help="This withdrawal at the provider is the one; or this order, where the doubt is"
-            " about one that raises the cash.",
+            " about one that raises the cash. Of one that is sold: its proceeds are there.",
         ),
     ] = None,
     not_created: Annotated[

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from config.settings import Settings, SettingsInvalid, load_settings
+from config.loading import SettingsInvalid, load_settings
+from config.settings import Settings
 from worker.flows.ports import LedgerUnavailable, StepRefused
 from worker.ledger.engine import LedgerAddressInvalid, LedgerFileUnfit, LedgerLocked, place
 from worker.ledger.failures import in_words

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 import typer
 
 from config.logging import configure_logging
-from config.settings import CREDENTIALS
-from config.settings import Provider as Name
+from config.providers import CREDENTIALS
+from config.providers import Provider as Name
 from config.urls import check_https
-from worker.app import open_subscriptions
-from worker.cli.settings import FAILED, WRONG_USE, settings_or_exit
+from worker.app import open_if_there, open_subscriptions
+from worker.cli.settings import FAILED, WRONG_USE, failing, settings_or_exit
 from worker.metrics import Metrics
 from worker.providers import bluum_subscriptions, upvest_subscriptions
 from worker.providers.subscriptions import Registered, Subscription, Subscriptions, Trouble
@@ -200,18 +200,24 @@ def _check(url: str, secret_file: Path | None, which: Name) -> None:
 def _asked(
     settings: Settings, which: Name, calls: Callable[[Subscriptions], Awaitable[_T | Trouble]]
 ) -> _T:
-    """Make some calls to a provider; return what came of them, or end with a sentence."""
+    """Make some calls to a provider; return what came of them, or end with a sentence.
+
+    They are made within the request budget that the workers share, in the class of looks, where
+    there is a ledger.
+    """
     configure_logging("CRITICAL", "console")
 
     async def ask() -> _T | Trouble:
         metrics = Metrics(version=version("withdrawals-worker"))
         async with AsyncExitStack() as stack:
-            subscriptions = await open_subscriptions(settings, which, metrics, stack)
+            ledger = await open_if_there(settings.ledger.url.get_secret_value(), stack)
+            subscriptions = await open_subscriptions(settings, which, metrics, stack, ledger=ledger)
             if subscriptions is None:
                 return Trouble(f"{which} is not enabled: give its credentials")
             return await calls(subscriptions)
 
-    told = asyncio.run(ask())
+    with failing(settings):
+        told = asyncio.run(ask())
     if isinstance(told, Trouble):
         _fail(told.why)
     return told

@@ -11,7 +11,7 @@ from uuid import uuid5
 
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
-from worker.core.decide import CANCEL_REFUSED
+from worker.core.change import CANCEL_REFUSED
 from worker.core.events import Event, moment
 from worker.core.messages import (
     Context,

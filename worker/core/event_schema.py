@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from worker.core.decide import CANCEL_REFUSED
+from worker.core.change import CANCEL_REFUSED
 from worker.core.sale import SaleStatus
 from worker.core.withdrawal import ReasonCode, Status
 

@@ -14,7 +14,7 @@ from worker.core.withdrawal import event_id
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from worker.core.decide import Change
+    from worker.core.change import Change
     from worker.core.withdrawal import Withdrawal
 
 

@@ -1,7 +1,7 @@
 """What a person may rule about a withdrawal that is `unresolved`, and what follows from it.
 
 Pure, and no way round the horizon: a ruling makes no permit. It ends the doubt at the most, and the
-create call of the fresh attempt has to ask `decide.permit` like every other."""
+create call of the fresh attempt has to ask for its `permit` like every other."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from worker.core.answers import (
     Throttled,
     Unclear,
 )
-from worker.core.decide import Cause, Decision, is_too_late, move, why_ended
+from worker.core.change import Cause, Decision, move, why_ended
+from worker.core.limits import is_too_late
 from worker.core.lookup import carries_reference, contradiction
-from worker.core.sale import OrderReport, OrdersListed
+from worker.core.sale import OrderReport, OrdersListed, SaleStatus
 from worker.core.sale import contradiction as contradicts_sale
-from worker.core.selling import adopted_order, unplaced_order
+from worker.core.selling import adopted_order, settled_order, unplaced_order
 from worker.core.withdrawal import Reason, ReasonCode, Status
 
 if TYPE_CHECKING:
@@ -67,6 +68,11 @@ _NOT_UNRESOLVED: Final = "it is {status}: only an unresolved withdrawal can be s
 _OURS: Final = (
     "the provider holds {ids}, which carries the reference of this request: it was created, and "
     "has to be adopted"
+)
+
+
+_SOLD: Final = (
+    "{id} is sold: adopt it once its proceeds are there; to give the request up, cancel it first"
 )
 
 
@@ -163,6 +169,9 @@ def decide_order_adoption(
 ) -> Decision | Inadmissible:
     """Take over the order that a person points to for the one in doubt, if nothing contradicts.
 
+    Of one that is sold already it is ruled that its proceeds are there. Should they not be, the
+    provider refuses the withdrawal, which then waits for funds.
+
     `answer` is what the provider says of it, `is_anothers` whether another sale owns it. The sale
     goes on from there.
     """
@@ -173,10 +182,17 @@ def decide_order_adoption(
         return Inadmissible(f"{order_id} could not be read: {unread(answer)}")
     if is_anothers:
         return Inadmissible(f"{order_id} belongs to another request")
-    against = contradicts_sale(withdrawal.sales[index], answer, taken_at=withdrawal.order.taken_at)
+    sale = withdrawal.sales[index]
+    against = contradicts_sale(sale, answer, taken_at=withdrawal.order.taken_at)
     if against is not None:
         return Inadmissible(f"{order_id} cannot be this request's: {against}")
-    adopted = adopted_order(_sale_again(withdrawal, now=now), index, answer)
+    again = _sale_again(withdrawal, now=now)
+    if sale.status is not SaleStatus.UNSETTLED:
+        adopted = adopted_order(again, index, answer, now=now)
+    elif order_id == sale.order_id:
+        adopted = settled_order(again, index, answer, now=now)
+    else:
+        return Inadmissible(f"the order is {sale.order_id}, and only its proceeds are missing")
     return _ruled(withdrawal, adopted, ruling, now=now)
 
 
@@ -196,6 +212,8 @@ def decide_order_not_placed(
     if withdrawal.status is not Status.UNRESOLVED:
         return Inadmissible(_NOT_UNRESOLVED.format(status=withdrawal.status))
     sale = withdrawal.sales[index]
+    if sale.status is SaleStatus.UNSETTLED:
+        return Inadmissible(_SOLD.format(id=sale.order_id))
     early = _too_early(sale.last_attempt_at, now=now, patience=patience)
     if early is not None:
         return early

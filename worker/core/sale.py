@@ -1,11 +1,11 @@
 """An order that raises the cash for a withdrawal: its statuses, and how it is recognised.
 
 Pure, like all of the core. What follows from how an order fares is decided in `selling`, and that
-the cash is withdrawn afterwards in `decide`."""
+the cash is withdrawn afterwards in `steps`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.core.answers import Trace
-    from worker.core.withdrawal import Reason
+    from worker.core.withdrawal import Reason, Withdrawal
 
 #: Of its own: no message id makes a withdrawal's key that is an order's. Upvest hears both bare.
 _NAMESPACE: Final = uuid5(NAMESPACE, "sale")
@@ -64,7 +64,8 @@ class Sale:
     `reason` is why the provider refused it: for good, or (while it is unknown) held until the
     provider's list has spoken. `first_attempt_at` is when a call first left of which is not known
     for certain that nothing came of it, `last_attempt_at` when the newest call was intended.
-    `looked_up_at` is the newest of its `empty_lookups`.
+    `looked_up_at` is the newest of its `empty_lookups`. `sold_at` is since when the provider says
+    that it is sold, while its proceeds cannot be withdrawn.
     """
 
     key: str
@@ -83,6 +84,7 @@ class Sale:
     last_attempt_at: datetime | None = None
     empty_lookups: int = 0
     looked_up_at: datetime | None = None
+    sold_at: datetime | None = None
 
     @property
     def is_awaited(self) -> bool:
@@ -204,6 +206,29 @@ def more_filled(one: str, other: str | None) -> str:
     if other is None or heard is None or (known is not None and heard <= known):
         return one
     return other
+
+
+def indexes_of(sales: tuple[Sale, ...], *statuses: SaleStatus) -> tuple[int, ...]:
+    """Return the indexes of the orders that have one of these statuses."""
+    return tuple(index for index, sale in enumerate(sales) if sale.status in statuses)
+
+
+def with_sale(withdrawal: Withdrawal, index: int, sale: Sale) -> Withdrawal:
+    """Return the withdrawal with this order in the place of the one at `index`."""
+    sales = withdrawal.sales
+    return replace(withdrawal, sales=(*sales[:index], sale, *sales[index + 1 :]))
+
+
+def put_in_doubt(sale: Sale, reason: Reason | None, *, now: datetime) -> Sale:
+    """Mark that nobody knows what came of a call; `reason` is held until the list has spoken."""
+    return replace(
+        sale,
+        status=SaleStatus.UNKNOWN,
+        reason=reason,
+        first_attempt_at=sale.first_attempt_at or now,
+        empty_lookups=0,
+        looked_up_at=None,
+    )
 
 
 def _differ(shown: str | None, wanted: str | None) -> bool:

@@ -25,6 +25,17 @@ def content_of(body: bytes) -> str:
     return sha256(body).hexdigest()
 
 
+def with_our_keys(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same record, with the keys of its effects as the worker's events write them."""
+    effects = [
+        effect
+        if effect.get("idempotency_key") is None
+        else {**effect, "idempotency_key": _key(effect)}
+        for effect in record["effects"]
+    ]
+    return {**record, "effects": effects}
+
+
 def read_record(record: Mapping[str, Any]) -> tuple[Executed, ...]:
     """Read what `GET /_simulator/record` answers: every withdrawal that was executed."""
     return tuple(

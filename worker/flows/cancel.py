@@ -18,7 +18,7 @@ from worker.flows.journey import ids_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from worker.core.decide import Held
+    from worker.core.change import Held
     from worker.core.schedule import Patience
     from worker.flows.ports import Announcer, Now, Observer, Recorder
 

@@ -13,7 +13,7 @@ from worker.flows.journey import ids_of, known
 
 if TYPE_CHECKING:
     from worker.core.answers import Reported
-    from worker.core.decide import Change, Decision, Held
+    from worker.core.change import Change, Decision, Held
     from worker.core.withdrawal import Withdrawal
     from worker.flows.ports import Announcer, Observer, Recorder
 
@@ -40,6 +40,8 @@ def tell(recorded: Held, decision: Decision, *, observer: Observer, announcer: A
     for change in decision.changes:
         log_change(withdrawal, change)
         observer.changed(withdrawal, change)
+    if decision.submitted_after is not None:
+        observer.submitted(withdrawal, decision.submitted_after)
     if decision.changes:
         announcer.told(recorded.row)
     elif _log.isEnabledFor(logging.DEBUG):

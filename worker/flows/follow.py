@@ -15,17 +15,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, assert_never
 
 from worker.core.answers import Attempt
-from worker.core.decide import (
-    Decision,
-    Step,
-    abandon,
-    answer_cancellation,
-    decide_wallet,
-    expire,
-    intend,
-    next_step,
-    wait_until_forgotten,
-)
+from worker.core.change import Decision, answer_cancellation
+from worker.core.funds import decide_wallet
+from worker.core.permit import intend
+from worker.core.steps import Step, abandon, expire, next_step, wait_until_forgotten
 from worker.core.withdrawal import Errand, Status
 from worker.flows.commit import commit
 from worker.flows.journey import UNTRACED, ids_of
@@ -35,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
     from decimal import Decimal
 
-    from worker.core.decide import Held
+    from worker.core.change import Held
     from worker.core.schedule import Patience
     from worker.core.withdrawal import Withdrawal
     from worker.flows.cancel import Cancelling

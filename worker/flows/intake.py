@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 
 from worker.core.answers import Attempt
 from worker.core.burials import identity
-from worker.core.decide import abandon, refuse_at_the_door, take_in
 from worker.core.messages import DeadReason, Envelope, Misread, Understood, read
+from worker.core.permit import take_in
+from worker.core.steps import abandon, refuse_at_the_door
 from worker.core.withdrawal import Order, Reason, ReasonCode, Withdrawal, idempotency_key
 from worker.flows.commit import commit, tell
 from worker.flows.journey import ids_of, within
@@ -23,7 +24,7 @@ from worker.flows.settlement import ACCEPT, Bury, Return, Settlement
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.core.decide import Decision, Held
+    from worker.core.change import Decision, Held
     from worker.core.requests import Request
     from worker.core.sale import Sale
     from worker.flows.in_hand import InHand

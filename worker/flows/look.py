@@ -11,8 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.core.answers import Answer, Denied, ListAnswer, Listed, Reported
-from worker.core.decide import Decision, Step, decide_look
+from worker.core.decide import decide_look
 from worker.core.lookup import days_to_read
+from worker.core.steps import Step
 from worker.flows.commit import commit, log_unknown_status
 from worker.flows.journey import UNTRACED
 from worker.flows.ports import Recorder
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import date
 
-    from worker.core.decide import Held
+    from worker.core.change import Decision, Held
     from worker.core.schedule import Outlook, Patience
     from worker.core.withdrawal import Order, Withdrawal
     from worker.flows.journey import Journeys

@@ -9,11 +9,11 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from decimal import Decimal
 
     from worker.core.answers import Attempt
-    from worker.core.decide import Change, Decision, Held
+    from worker.core.change import Change, Decision, Held
     from worker.core.withdrawal import Withdrawal
 
 
@@ -157,6 +157,10 @@ class Observer(Protocol):
 
     def changed(self, withdrawal: Withdrawal, change: Change) -> None:
         """A withdrawal moved."""
+        ...
+
+    def submitted(self, withdrawal: Withdrawal, after: timedelta) -> None:
+        """A withdrawal has reached its provider, so long after its request was committed."""
         ...
 
     def unknown_status(self, provider: str) -> None:

@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from worker.core.answers import Denied, ListAnswer, Listed
-from worker.core.decide import Cause, Decision, Held, decide_lookup, park
+from worker.core.change import Cause, Decision, Held, park
+from worker.core.decide import decide_lookup
 from worker.core.lookup import Candidates, candidates, days_to_read
 from worker.core.withdrawal import Reason, ReasonCode
 from worker.flows.commit import commit, due

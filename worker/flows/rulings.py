@@ -22,7 +22,7 @@ from worker.core.ruling import (
     decide_order_not_placed,
 )
 from worker.core.sale import OrdersListed, find
-from worker.core.selling import doubtful
+from worker.core.sale_steps import doubtful
 from worker.flows.commit import log_change
 from worker.flows.journey import ids_of
 from worker.flows.ports import StepRefused
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import date, datetime
 
-    from worker.core.decide import Decision, Held
+    from worker.core.change import Decision, Held
     from worker.core.sale import OrderAnswer, OrderReport, OrdersAnswer, Sale
     from worker.core.schedule import Patience
     from worker.flows.ports import Now
@@ -215,7 +215,7 @@ class Rulings:
         if not isinstance(answer, OrdersListed):
             return Findings(answer)
         found = find(sale, answer.orders, taken_at=order.taken_at, owned=frozenset())
-        owned = await self._orders_owned(held, found.ids)
+        owned = await self._orders_owned(held, found.ids, index)
         return Findings(
             answer,
             orders=tuple(
@@ -236,7 +236,7 @@ class Rulings:
         match ruling:
             case Adopt(withdrawal_id=order_id):
                 report = await self._provider.order(party_id, order_id)
-                owned = await self._orders_owned(held, {order_id})
+                owned = await self._orders_owned(held, {order_id}, index)
                 is_anothers = bool(owned)
                 return decide_order_adoption(
                     withdrawal, index, ruling, report, is_anothers=is_anothers, now=self._now()
@@ -250,9 +250,12 @@ class Rulings:
             case _:  # pragma: no cover
                 assert_never(ruling)
 
-    async def _orders_owned(self, held: Held, order_ids: Collection[str]) -> frozenset[str]:
-        """Return which orders are other sales', of this request or of others."""
-        own = {sale.order_id for sale in held.withdrawal.sales} & set(order_ids)
+    async def _orders_owned(
+        self, held: Held, order_ids: Collection[str], index: int
+    ) -> frozenset[str]:
+        """Return which orders are another sale's than that at `index`, of whatever request."""
+        sales = held.withdrawal.sales
+        own = {sale.order_id for sale in (*sales[:index], *sales[index + 1 :])} & set(order_ids)
         provider = held.withdrawal.order.provider or ""
         others = await self._ledger.orders_of_others(provider, order_ids, row=held.row)
         return others | frozenset(order_id for order_id in own if order_id is not None)

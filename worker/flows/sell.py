@@ -11,22 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from worker.core.answers import Denied, Throttled, Unclear
-from worker.core.decide import Cause, Held, park
+from worker.core.change import Cause, Held, park
 from worker.core.sale import Found, OrderReport, OrdersListed, find, is_over
-from worker.core.selling import (
-    Cancel,
-    End,
-    LookUp,
-    Place,
-    Read,
-    decide_found,
-    decide_placed,
-    decide_seen,
-    end_sale,
-    intend_sale,
-    sale_permit,
-    sale_step,
-)
+from worker.core.sale_permit import intend_sale, sale_permit
+from worker.core.sale_steps import Cancel, End, LookUp, Place, Read, end_sale, sale_step
+from worker.core.selling import decide_found, decide_placed, decide_seen
 from worker.core.withdrawal import Reason, ReasonCode
 from worker.flows.commit import tell
 from worker.flows.journey import ids_of
@@ -36,10 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
     from datetime import datetime
 
-    from worker.core.decide import Decision
+    from worker.core.change import Decision
     from worker.core.sale import OrderAnswer, OrdersAnswer, Sale
+    from worker.core.sale_permit import SalePermit
     from worker.core.schedule import Patience
-    from worker.core.selling import SalePermit, Timing
+    from worker.core.selling import Timing
     from worker.flows.ports import Announcer, Now, Observer
 
 _log = logging.getLogger(__name__)

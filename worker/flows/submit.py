@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt
 
 from worker.core.answers import Answer, Attempt, Denied, Reported, Throttled, Unclear
-from worker.core.decide import Cause, Decision, Held, decide_create, park, permit
+from worker.core.change import Cause, Decision, Held, park
+from worker.core.decide import decide_create
+from worker.core.permit import permit
 from worker.core.withdrawal import Reason, ReasonCode
 from worker.flows.commit import due, log_unknown_status, tell
 from worker.flows.journey import ids_of, known
@@ -24,7 +26,7 @@ from worker.flows.ports import LedgerUnavailable, StepRefused
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from worker.core.decide import Permit
+    from worker.core.permit import Permit
     from worker.core.schedule import Patience
     from worker.core.withdrawal import Withdrawal
     from worker.flows.ports import Announcer, Now, Observer, Recorder

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.core.decide import CANCEL_REFUSED
+from worker.core.change import CANCEL_REFUSED
 from worker.core.withdrawal import TERMINAL, event_id, idempotency_key
 from worker.ledger import chain
 

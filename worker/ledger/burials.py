@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.ledger import rows
+from worker.ledger.dialects import INSERTS
 from worker.ledger.many import Many, of_row
 from worker.ledger.schema import dead_letters, withdrawals
 
@@ -128,10 +128,9 @@ def _new_row(step: Bury) -> rows.Row:
     }
 
 
-_INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _COUNTED: Final = ("last_at", "copies", "dropped", "replayed")
 _ADD: Final = Many(
-    lambda name: _INSERTS[name](dead_letters).on_conflict_do_nothing(index_elements=["identity"])
+    lambda name: INSERTS[name](dead_letters).on_conflict_do_nothing(index_elements=["identity"])
 )
 _CHANGE: Final = Many(
     lambda _: (

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import bindparam, false, select, true, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.cancellations import Cancel
 from worker.core.messages import Context
 from worker.core.withdrawal import ReasonCode
 from worker.ledger import rows
+from worker.ledger.dialects import INSERTS
 from worker.ledger.many import Many, of_row
 from worker.ledger.schema import cancellations, withdrawals
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, RowMapping
 
-    from worker.core.decide import Decision
+    from worker.core.change import Decision
 
 _P = TypeVar("_P", bound=str | None)
 
@@ -373,7 +373,7 @@ _INSERT: Final[dict[str, Any]] = {
     name: insert(cancellations)
     .on_conflict_do_nothing(index_elements=["message_id"])
     .returning(cancellations.c.message_id)
-    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+    for name, insert in INSERTS.items()
 }
 _BIND_REQUEST: Final = Many(
     lambda _: (

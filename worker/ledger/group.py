@@ -1,7 +1,7 @@
 """Group commit: steps that come together share one transaction and one fsync.
 
-Here stands who waits for whom and what a failure means for each. What a step writes stands in
-`statements`."""
+Here stands who waits for whom and what a failure means for each. What a group writes stands in
+`writing`."""
 
 from __future__ import annotations
 

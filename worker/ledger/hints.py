@@ -10,9 +10,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from sqlalchemy import case, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.ledger import rows
+from worker.ledger.dialects import INSERTS
 from worker.ledger.schema import sale_orders, webhooks, withdrawals
 
 if TYPE_CHECKING:
@@ -226,5 +226,5 @@ _INSERT: Final[dict[str, Any]] = {
     name: insert(webhooks)
     .on_conflict_do_nothing(index_elements=["digest"])
     .returning(webhooks.c.digest)
-    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+    for name, insert in INSERTS.items()
 }

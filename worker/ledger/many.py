@@ -7,14 +7,16 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, update
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.dialects.sqlite import pysqlite
+
+from worker.ledger.dialects import INSERTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from sqlalchemy import BindParameter, Connection
+    from sqlalchemy import BindParameter, Connection, Table
     from sqlalchemy.sql.expression import ClauseElement
 
 _DIALECTS: Final[Mapping[str, Any]] = {
@@ -45,6 +47,24 @@ class Many:
         given = [values(row) for row in rows]
         if given:
             connection.exec_driver_sql(statement, given)
+
+
+def updating(table: Table, key: list[str], columns: list[str]) -> ClauseElement:
+    """Return the statement that sets columns of the rows that have these keys."""
+    return (
+        update(table)
+        .where(*(table.c[name] == of_row(name) for name in key))
+        .values({name: of_row(name) for name in columns})
+    )
+
+
+def upserting(name: str, table: Table, key: list[str], columns: list[str]) -> ClauseElement:
+    """Return the statement, for a dialect, that adds rows or sets columns of those that are."""
+    statement = INSERTS[name](table)
+    upsert: ClauseElement = statement.on_conflict_do_update(
+        index_elements=key, set_={column: statement.excluded[column] for column in columns}
+    )
+    return upsert
 
 
 def _compile(

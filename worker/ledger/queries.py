@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, ColumnElement, Connection, RowMapping
 
-    from worker.core.decide import Held
+    from worker.core.change import Held
     from worker.core.withdrawal import Withdrawal
 
 #: The database's clock at this very moment, in whole microseconds since 1970.

@@ -7,14 +7,14 @@ stopped in between keeps nobody waiting."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import bindparam, delete, func, literal, select, true, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.budget import NONE, Budget, Calls, Reserved, Wish, allot, beyond
 from worker.flows.ports import LedgerUnavailable
 from worker.ledger.clock import steady
+from worker.ledger.dialects import INSERTS
 from worker.ledger.queries import NOW
 from worker.ledger.schema import budget_demands, budgets
 
@@ -124,7 +124,7 @@ def _look(connection: Connection, name: str) -> _Found:
     rows = connection.execute(statement, {"wanted": name}).all()
     answered_at = steady()
     if not rows:
-        insert = _INSERTS[connection.dialect.name](budgets).on_conflict_do_nothing()
+        insert = INSERTS[connection.dialect.name](budgets).on_conflict_do_nothing()
         connection.execute(insert.values(name=name, next_at=0, paused_until=0, passed=0))
         return _look(connection, name)
     first = rows[0]
@@ -188,7 +188,7 @@ def _tell(
     urgent, submissions, looks = unmet
     told = {"urgent": urgent, "submissions": submissions, "looks": looks, "told_at": found.now}
     row = {"budget": step.budget, "replica": step.replica, **told}
-    insert = _INSERTS[connection.dialect.name](budget_demands)
+    insert = INSERTS[connection.dialect.name](budget_demands)
     connection.execute(
         insert.from_select(
             list(row),
@@ -203,8 +203,6 @@ def _tell(
 #: Part of a statement that writes: its commit does not wait for the disk. It is said in the very
 #: statement and holds for its own transaction, so that no other commit can ever be meant.
 _NO_DISK: Final = func.set_config("synchronous_commit", "off", True) == "off"
-# The dialects' inserts look alike and share no type.
-_INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 _LOOK: Final = {
     name: select(

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.reconciliation import Completed, Kind, Period, Round
 from worker.ledger import rows
+from worker.ledger.dialects import INSERTS
 from worker.ledger.reconciling import span
 from worker.ledger.schema import rounds
 
@@ -119,7 +119,7 @@ def _set(connection: Connection, values: rows.Row) -> None:
 
 def _write_first(connection: Connection, at: datetime) -> None:
     # As if a round had begun now: the first is due one `every` later.
-    insert = _INSERTS[connection.dialect.name](rounds)
+    insert = INSERTS[connection.dialect.name](rounds)
     first = {"name": NAME, "began_at": rows.micros(at)}
     connection.execute(insert.values(first).on_conflict_do_nothing(index_elements=["name"]))
 
@@ -143,5 +143,3 @@ def _counts(text: str) -> dict[tuple[str, Kind], int]:
 
 
 _OWN: Final = select(rounds).where(rounds.c.name == NAME)
-# The dialects' inserts look alike and share no type.
-_INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}

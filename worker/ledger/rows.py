@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.core.decide import Held
+from worker.core.change import Held
 from worker.core.events import event
 from worker.core.withdrawal import Errand, Order, Reason, ReasonCode, Status, Withdrawal
 from worker.ledger import sales
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.core.answers import Attempt
-    from worker.core.decide import Change
+    from worker.core.change import Change
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

@@ -35,7 +35,7 @@ _PLAIN: Final = (
     "attempts",
     "empty_lookups",
 )
-_TIMES: Final = ("first_attempt_at", "last_attempt_at", "looked_up_at")
+_TIMES: Final = ("first_attempt_at", "last_attempt_at", "looked_up_at", "sold_at")
 
 
 def written(sales: Collection[Sale]) -> str | None:
@@ -91,7 +91,8 @@ def _document(sale: Sale) -> dict[str, Any]:
 def _sale(document: Mapping[str, Any]) -> Sale:
     reason = document["reason"]
     plain: dict[str, Any] = {name: document[name] for name in _PLAIN}
-    times: dict[str, Any] = {name: _time(document[name]) for name in _TIMES}
+    # What was written by an earlier release may lack one.
+    times: dict[str, Any] = {name: _time(document.get(name)) for name in _TIMES}
     return Sale(
         **plain,
         **times,

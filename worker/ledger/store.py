@@ -15,17 +15,23 @@ from uuid import uuid4
 from worker.flows.journey import UNTRACED
 from worker.flows.ports import Lane, LedgerUnavailable
 from worker.ledger import (
+    announcing,
     books,
     burials,
     cancellations,
+    claiming,
     hints,
+    intake,
     queries,
     rate_budget,
     reconciling,
+    recording,
+    replicas,
     rounds,
     sales,
-    statements,
+    suspects,
     usual,
+    writing,
 )
 from worker.ledger.clock import DatabaseClock
 from worker.ledger.engine import STATEMENT_SECONDS, is_sqlite, open_aside, open_database
@@ -42,7 +48,7 @@ if TYPE_CHECKING:
     from worker.core.budget import Reserved, Wish
     from worker.core.burials import Burial
     from worker.core.cancellations import Cancel
-    from worker.core.decide import Decision, Held
+    from worker.core.change import Decision, Held
     from worker.core.reconciliation import Booked, Completed, PartiesPage, Period, Round
     from worker.core.replay import Known
     from worker.core.usual import Course
@@ -92,7 +98,7 @@ class Ledger:
         )
         self._aside = open_aside(url, statement_seconds=statement_seconds)
         self._group = GroupCommitter(
-            self._writer, partial(statements.apply, replica=self.replica), observe=observe_commit
+            self._writer, partial(writing.apply, replica=self.replica), observe=observe_commit
         )
         self._seen_at: datetime | None = None
         self._tenure = 0
@@ -125,13 +131,13 @@ class Ledger:
 
     async def take(
         self, decision: Decision, fingerprint: bytes, made: tuple[Attempt, ...] = ()
-    ) -> statements.Taken:
+    ) -> intake.Taken:
         """Write a request down for the first time, or find it known."""
         # By the tenure before the commit: a gap may come at any time after.
         tenure = self._tenure
-        step = statements.Take(decision, fingerprint, self.replica, made)
+        step = intake.Take(decision, fingerprint, self.replica, made)
         with self._journeys.commit(self._database, "take"):
-            result: statements.Taken = await self._group.do(step)
+            result: intake.Taken = await self._group.do(step)
         return replace(result, held=replace(result.held, tenure=tenure))
 
     async def record(
@@ -148,7 +154,7 @@ class Ledger:
         """
         tenure = self._tenure
         owner = self.replica if keep else None
-        step = statements.Record(held, decision, made, owner)
+        step = recording.Record(held, decision, made, owner)
         with self._journeys.commit(self._database, "record"):
             result: Held | None = await self._group.do(step)
         return None if result is None else replace(result, tenure=tenure)
@@ -165,7 +171,7 @@ class Ledger:
 
         `busy` are the message ids that are in somebody's hands in this very process. Withdrawals of
         the `shunned` providers are left where they are. The first come first, as
-        `statements.Claim` says.
+        `claiming.Claim` says.
         """
         return await self._claim(limit, busy, shunned=frozenset(shunned), lanes=frozenset(lanes))
 
@@ -192,7 +198,7 @@ class Ledger:
         **which: Any,  # noqa: ANN401 - the step's own fields
     ) -> list[Held]:
         now = self.now()
-        step = statements.Claim(
+        step = claiming.Claim(
             self.replica, now + ahead, now - REPLICA_LIFETIME, limit, frozenset(busy), **which
         )
         tenure = self._tenure
@@ -201,7 +207,7 @@ class Ledger:
 
     async def mark_announced(self, told: Collection[tuple[int, int]]) -> None:
         """Remember that the broker confirmed these events, given as (row, sequence)."""
-        await self._group.do(statements.Announced(tuple(told), self.now()))
+        await self._group.do(announcing.Announced(tuple(told), self.now()))
 
     async def deaths_with(self, identity: bytes) -> int:
         """Return how often a message was being read when its worker died, or still is."""
@@ -209,11 +215,11 @@ class Ledger:
 
     async def mark(self, identity: bytes, *, unmark: Collection[bytes]) -> None:
         """Remember that a message is about to be read; forget the marks of others."""
-        await self._group.do(statements.Mark(identity, self.now(), frozenset(unmark)))
+        await self._group.do(suspects.Mark(identity, self.now(), frozenset(unmark)))
 
     async def unmark(self, identities: Collection[bytes]) -> None:
         """Forget the marks of messages that did no harm."""
-        await self._group.do(statements.Unmark(frozenset(identities)))
+        await self._group.do(suspects.Unmark(frozenset(identities)))
 
     async def read_clock(self) -> datetime:
         """Read the database's clock, for whoever gives no signs of life."""
@@ -225,7 +231,7 @@ class Ledger:
         """Read the database's clock, and give a sign of life by it."""
         was_current = self.is_current
         read = await self.read_clock()
-        await self._group.do(statements.Seen(self.replica, read))
+        await self._group.do(replicas.Seen(self.replica, read))
         # Until this very commit, the sign of life before was what others saw.
         if not (was_current and self.is_current):
             self._tenure += 1
@@ -249,7 +255,7 @@ class Ledger:
 
     async def leave(self) -> None:
         """Give everything that this replica owns free at once."""
-        await self._group.do(statements.Gone(self.replica))
+        await self._group.do(replicas.Gone(self.replica))
 
     async def note_burial(self, burial: Burial) -> None:
         """Take a message into the books that is about to become a dead letter.
@@ -338,7 +344,7 @@ class Ledger:
 
     async def forget_replicas(self) -> None:
         """Declare every other replica gone: for a ledger that a lock proves to be ours alone."""
-        await self._group.do(statements.Alone(self.replica))
+        await self._group.do(replicas.Alone(self.replica))
 
     async def unannounced(self, of: Collection[int]) -> list[Outgoing]:
         """Return the unconfirmed events of some rows, each row's in the order of its sequence."""

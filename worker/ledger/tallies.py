@@ -10,8 +10,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, literal_column, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 
+from worker.ledger.dialects import INSERTS
 from worker.ledger.many import Many
 from worker.ledger.schema import replicas, tallies
 
@@ -137,5 +137,4 @@ _GONE: Final = (
     .where(tallies.c.replica != PAST, tallies.c.replica.not_in(select(replicas.c.id)))
     .with_for_update(skip_locked=True)
 )
-_INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-_ADD: Final = Many(lambda name: _upsert(_INSERTS[name]))
+_ADD: Final = Many(lambda name: _upsert(INSERTS[name]))

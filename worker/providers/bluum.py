@@ -37,7 +37,7 @@ from worker.providers.replies import DECIMAL, ID, WORD, is_success, text_of, tol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from worker.core.decide import Permit
+    from worker.core.permit import Permit
     from worker.core.requests import Request
     from worker.core.sale import Sale
     from worker.providers.bluum_generation import Generation

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from worker.core.sale import OrderAnswer, OrdersAnswer
-    from worker.core.selling import SalePermit
+    from worker.core.sale_permit import SalePermit
     from worker.providers.http import Line, Outcome
     from worker.providers.replies import Dialect
 

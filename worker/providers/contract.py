@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from worker.core.answers import Answer, EntryAnswer, ListAnswer
-    from worker.core.decide import Permit
+    from worker.core.permit import Permit
     from worker.core.requests import Request
     from worker.core.sale import OrderAnswer, OrdersAnswer, Sale
-    from worker.core.selling import SalePermit
+    from worker.core.sale_permit import SalePermit
 
 
 class Provider(Protocol):

@@ -103,7 +103,10 @@ def trouble_of(
         case Silence(why=silence):
             return Trouble(f"{company} did not answer ({silence}); it is safe to try again")
         case Postponed():
-            return Trouble(f"{company} asked for a pause; try again later")
+            return Trouble(
+                f"{company} was not asked: it wants a pause, or the ledger with the request budget"
+                " is away; try again later"
+            )
         case Reply(status=status) if status // 100 == _SUCCESS:
             return None
         case Reply(status=status):

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
-    from worker.core.decide import Permit
+    from worker.core.permit import Permit
     from worker.core.requests import Request
     from worker.core.sale import Sale
     from worker.providers.upvest_access import UpvestAccess

@@ -9,6 +9,7 @@ import asyncio
 import binascii
 import logging
 from base64 import urlsafe_b64decode
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, Protocol, assert_never
 
 from cryptography.hazmat.primitives.asymmetric.ec import (
@@ -89,7 +90,8 @@ class VerifyKeys:
     def _fetch(self, now: float) -> asyncio.Task[None] | None:
         """Return the fetch that is under way, or a new one; None when it is too soon for one."""
         if self._fetching is None and now >= self._ask_at:
-            self._fetching = asyncio.create_task(self._fetched())
+            # Not in the context of whoever lacked them first: they are for all.
+            self._fetching = asyncio.create_task(self._fetched(), context=Context())
         return self._fetching
 
     async def _fetched(self) -> None:

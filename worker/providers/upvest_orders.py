@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.core.sale import OrderAnswer, OrdersAnswer
-    from worker.core.selling import SalePermit
+    from worker.core.sale_permit import SalePermit
     from worker.providers.http import Outcome
     from worker.providers.upvest_access import UpvestAccess
     from worker.providers.upvest_requests import UpvestOrder

@@ -23,7 +23,7 @@ from worker.rabbitmq.dead_letters import dead_letter
 from worker.rabbitmq.delivery import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractContextManager
 
     from aio_pika.abc import AbstractChannel, AbstractConnection
@@ -57,7 +57,8 @@ class Consumer:
     are being consumed. `note_burial` is told of each dead letter before it is published, and may
     raise LedgerUnavailable: then the message goes back; `buried` is told of its reason afterwards.
     `prefetch` bounds how many messages are in work at once, also across reconnections. `purpose`
-    names the connection at the broker. `journeys` is told of each message in work.
+    names the connection at the broker. `journeys` is told of each message in work. `beside` is run
+    along with each connection, for as long as that is used, on channels of its own.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Consumer:
         buried: Callable[[DeadReason], None],
         purpose: str = "consumer",
         journeys: Journeys = UNTRACED,
+        beside: Callable[[AbstractConnection], Coroutine[None, None, None]] | None = None,
         check_every: timedelta = CHECK_EVERY,
     ) -> None:
         self._broker = broker
@@ -90,6 +92,7 @@ class Consumer:
         self._purpose = purpose
         self._topology = f"topology of {queue}"
         self._journeys = journeys
+        self._beside = beside
         self._check_every = check_every
         #: Delivered, and waiting for a place.
         self._waiting: deque[Delivery] = deque()
@@ -108,7 +111,7 @@ class Consumer:
         await keep_connected(
             self._broker,
             self._purpose,
-            self._session,
+            self._serve,
             told=self._tell_lost,
             stopping=self._stopping,
         )
@@ -121,6 +124,14 @@ class Consumer:
         Messages that were delivered and not begun go back to the queue.
         """
         self._stopping.set()
+
+    async def _serve(self, connection: AbstractConnection) -> None:
+        beside = asyncio.create_task(self._beside(connection)) if self._beside else None
+        try:
+            await self._session(connection)
+        finally:
+            if beside is not None:
+                beside.cancel()
 
     async def _session(self, connection: AbstractConnection) -> None:
         while not self._stopping.is_set():

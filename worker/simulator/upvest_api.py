@@ -34,6 +34,8 @@ from worker.simulator.upvest_route import (
     Operation,
     Scope,
     UpvestRoute,
+    acting,
+    reading,
     refused,
 )
 from worker.simulator.upvest_terms import CASH_CURRENCIES, CURRENCIES
@@ -159,7 +161,9 @@ def _unknown_path(_house: House, _call: Call) -> Answer:
 
 
 _WITHDRAWALS: Final = "/payments/withdrawals"
+_WITHDRAWAL: Final = f"{_WITHDRAWALS}/{{withdrawal_id}}"
 _GROUP: Final = "/account_groups/{account_group_id}"
+_BALANCES: Final = f"{_GROUP}/payments/cash_balances"
 _READ: Final = frozenset({Scope.PAYMENTS_READ, Scope.PAYMENTS_ADMIN})
 _WRITE: Final = frozenset({Scope.PAYMENTS_ADMIN})
 _POSITIONS: Final = frozenset({Scope.POSITIONS_READ})
@@ -167,55 +171,26 @@ _POSITIONS: Final = frozenset({Scope.POSITIONS_READ})
 #: The API. A path that is not here, or has another method, is `UNKNOWN_ROUTE`.
 ROUTES: Final = (
     TOKEN_ROUTE,
-    UpvestRoute(
-        method="POST",
-        path=_WITHDRAWALS,
-        operation=Operation.CREATE_WITHDRAWAL,
+    acting(
+        "POST",
+        _WITHDRAWALS,
+        Operation.CREATE_WITHDRAWAL,
+        _create_withdrawal,
+        _WRITE,
         kind=CallKind.CREATE,
-        respond=_create_withdrawal,
-        scopes=_WRITE,
-        needs_key=True,
     ),
-    UpvestRoute(
-        method="GET",
-        path=f"{_WITHDRAWALS}/{{withdrawal_id}}",
-        operation=Operation.GET_WITHDRAWAL,
-        kind=CallKind.READ,
-        respond=_get_withdrawal,
-        scopes=_READ,
-    ),
-    UpvestRoute(
-        method="DELETE",
-        path=f"{_WITHDRAWALS}/{{withdrawal_id}}",
-        operation=Operation.CANCEL_WITHDRAWAL,
+    reading(_WITHDRAWAL, Operation.GET_WITHDRAWAL, _get_withdrawal, _READ),
+    acting(
+        "DELETE",
+        _WITHDRAWAL,
+        Operation.CANCEL_WITHDRAWAL,
+        _cancel_withdrawal,
+        _WRITE,
         kind=CallKind.CANCEL,
-        respond=_cancel_withdrawal,
-        scopes=_WRITE,
     ),
-    UpvestRoute(
-        method="GET",
-        path=f"{_GROUP}{_WITHDRAWALS}",
-        operation=Operation.LIST_WITHDRAWALS,
-        kind=CallKind.READ,
-        respond=_list_withdrawals,
-        scopes=_READ,
-    ),
-    UpvestRoute(
-        method="GET",
-        path=f"{_GROUP}/payments/cash_balances/{{currency}}",
-        operation=Operation.GET_BALANCE,
-        kind=CallKind.READ,
-        respond=_get_balance,
-        scopes=_POSITIONS,
-    ),
-    UpvestRoute(
-        method="GET",
-        path=f"{_GROUP}/payments/cash_balances",
-        operation=Operation.LIST_BALANCES,
-        kind=CallKind.READ,
-        respond=_list_balances,
-        scopes=_POSITIONS,
-    ),
+    reading(f"{_GROUP}{_WITHDRAWALS}", Operation.LIST_WITHDRAWALS, _list_withdrawals, _READ),
+    reading(f"{_BALANCES}/{{currency}}", Operation.GET_BALANCE, _get_balance, _POSITIONS),
+    reading(_BALANCES, Operation.LIST_BALANCES, _list_balances, _POSITIONS),
     *ORDER_ROUTES,
     *WEBHOOK_ROUTES,
 )

@@ -31,7 +31,8 @@ from worker.simulator.upvest_route import (
     Call,
     Operation,
     Scope,
-    UpvestRoute,
+    acting,
+    reading,
     refused,
 )
 from worker.simulator.upvest_terms import CASH_CURRENCIES
@@ -210,45 +211,11 @@ _READ: Final = frozenset({Scope.ORDERS_READ, Scope.ORDERS_ADMIN})
 _WRITE: Final = frozenset({Scope.ORDERS_ADMIN})
 
 ORDER_ROUTES: Final = (
-    UpvestRoute(
-        method="POST",
-        path=_ORDERS,
-        operation=Operation.PLACE_ORDER,
-        kind=CallKind.PLACE,
-        respond=_place,
-        scopes=_WRITE,
-        needs_key=True,
+    acting("POST", _ORDERS, Operation.PLACE_ORDER, _place, _WRITE, kind=CallKind.PLACE),
+    reading(_ORDER, Operation.GET_ORDER, _get, _READ),
+    reading(
+        f"{_ORDER}/executions/{{execution_id}}", Operation.GET_EXECUTION, _get_execution, _READ
     ),
-    UpvestRoute(
-        method="GET",
-        path=_ORDER,
-        operation=Operation.GET_ORDER,
-        kind=CallKind.READ,
-        respond=_get,
-        scopes=_READ,
-    ),
-    UpvestRoute(
-        method="GET",
-        path=f"{_ORDER}/executions/{{execution_id}}",
-        operation=Operation.GET_EXECUTION,
-        kind=CallKind.READ,
-        respond=_get_execution,
-        scopes=_READ,
-    ),
-    UpvestRoute(
-        method="DELETE",
-        path=_ORDER,
-        operation=Operation.CANCEL_ORDER,
-        kind=CallKind.CANCEL,
-        respond=_cancel,
-        scopes=_WRITE,
-    ),
-    UpvestRoute(
-        method="GET",
-        path="/accounts/{account_id}/orders",
-        operation=Operation.LIST_ORDERS,
-        kind=CallKind.READ,
-        respond=_list,
-        scopes=_READ,
-    ),
+    acting("DELETE", _ORDER, Operation.CANCEL_ORDER, _cancel, _WRITE, kind=CallKind.CANCEL),
+    reading(f"/accounts/{{account_id}}{_ORDERS}", Operation.LIST_ORDERS, _list, _READ),
 )

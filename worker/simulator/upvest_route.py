@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from worker.simulator.faults import CallKind
 from worker.simulator.route import Answer, Call, Route
 
 if TYPE_CHECKING:
+    from worker.simulator.route import Respond
     from worker.simulator.upvest_problems import Problem
 
-__all__ = ["Answer", "Call", "Operation", "Scope", "UpvestRoute", "refused"]
+__all__ = ["Answer", "Call", "Operation", "Scope", "UpvestRoute", "acting", "reading", "refused"]
 
 OK: Final = 200
 CREATED: Final = 201
@@ -70,6 +72,41 @@ class UpvestRoute(Route):
     needs_key: bool = False
     #: The call for a token is made without one, and its body is a form.
     is_token: bool = False
+
+
+def reading(
+    path: str, operation: Operation, respond: Respond, scopes: frozenset[Scope]
+) -> UpvestRoute:
+    """Return the line of a call that changes nothing."""
+    return UpvestRoute(
+        method="GET",
+        path=path,
+        operation=operation,
+        kind=CallKind.READ,
+        respond=respond,
+        scopes=scopes,
+    )
+
+
+def acting(
+    method: str,
+    path: str,
+    operation: Operation,
+    respond: Respond,
+    scopes: frozenset[Scope],
+    *,
+    kind: CallKind = CallKind.OTHER,
+) -> UpvestRoute:
+    """Return the line of a call that changes something; what moves money needs a key."""
+    return UpvestRoute(
+        method=method,
+        path=path,
+        operation=operation,
+        kind=kind,
+        respond=respond,
+        scopes=scopes,
+        needs_key=kind in {CallKind.CREATE, CallKind.PLACE},
+    )
 
 
 def refused(problem: Problem) -> Answer:

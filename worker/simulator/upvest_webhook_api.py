@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.simulator.clock import instant
-from worker.simulator.faults import CallKind
 from worker.simulator.mail import is_url
 from worker.simulator.upvest_documents import list_document
 from worker.simulator.upvest_problems import Problem
@@ -33,7 +32,8 @@ from worker.simulator.upvest_route import (
     Call,
     Operation,
     Scope,
-    UpvestRoute,
+    acting,
+    reading,
     refused,
 )
 from worker.simulator.upvest_webhooks import ALL
@@ -41,7 +41,7 @@ from worker.simulator.upvest_webhooks import ALL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.simulator.route import Document, Respond
+    from worker.simulator.route import Document
     from worker.simulator.upvest_house import House
     from worker.simulator.upvest_webhooks import Subscription
 
@@ -173,31 +173,12 @@ _WEBHOOK: Final = f"{_WEBHOOKS}/{{webhook_id}}"
 _READ: Final = frozenset({Scope.WEBHOOKS_READ, Scope.WEBHOOKS_ADMIN})
 _WRITE: Final = frozenset({Scope.WEBHOOKS_ADMIN})
 
-
-def _route(
-    method: str,
-    path: str,
-    operation: Operation,
-    respond: Respond,
-    *,
-    writes: bool,
-) -> UpvestRoute:
-    return UpvestRoute(
-        method=method,
-        path=path,
-        operation=operation,
-        kind=CallKind.OTHER if writes else CallKind.READ,
-        respond=respond,
-        scopes=_WRITE if writes else _READ,
-    )
-
-
 WEBHOOK_ROUTES: Final = (
-    _route("GET", "/auth/verify_keys", Operation.GET_KEYS, _get_keys, writes=False),
-    _route("GET", _WEBHOOKS, Operation.LIST_WEBHOOKS, _list, writes=False),
-    _route("GET", _WEBHOOK, Operation.GET_WEBHOOK, _get, writes=False),
-    _route("POST", _WEBHOOKS, Operation.CREATE_WEBHOOK, _create, writes=True),
-    _route("PATCH", _WEBHOOK, Operation.CHANGE_WEBHOOK, _change, writes=True),
-    _route("DELETE", _WEBHOOK, Operation.DELETE_WEBHOOK, _delete, writes=True),
-    _route("POST", f"{_WEBHOOK}/test", Operation.TEST_WEBHOOK, _test, writes=True),
+    reading("/auth/verify_keys", Operation.GET_KEYS, _get_keys, _READ),
+    reading(_WEBHOOKS, Operation.LIST_WEBHOOKS, _list, _READ),
+    reading(_WEBHOOK, Operation.GET_WEBHOOK, _get, _READ),
+    acting("POST", _WEBHOOKS, Operation.CREATE_WEBHOOK, _create, _WRITE),
+    acting("PATCH", _WEBHOOK, Operation.CHANGE_WEBHOOK, _change, _WRITE),
+    acting("DELETE", _WEBHOOK, Operation.DELETE_WEBHOOK, _delete, _WRITE),
+    acting("POST", f"{_WEBHOOK}/test", Operation.TEST_WEBHOOK, _test, _WRITE),
 )
