@@ -138,8 +138,7 @@ dnsConfig:
 {{- end }}
 {{- end }}
 
-{{/* What every container of our image has, given the context, the volume of its secrets and, for what
-runs before the release is there, `true`: then it has the settings as variables of its own. */}}
+{{/* What every container of our image has, given the context and the volume of its secrets. */}}
 {{- define "withdrawals-worker.container" -}}
 {{- $context := first . -}}
 image: {{ include "withdrawals-worker.image" $context }}
@@ -148,46 +147,36 @@ imagePullPolicy: {{ $context.Values.image.pullPolicy }}
 terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
   {{- toYaml $context.Values.securityContext | nindent 2 }}
-{{- $isEarly := gt (len .) 2 }}
-{{- if or (not $isEarly) $context.Values.extraEnvFrom }}
 envFrom:
   {{- with $context.Values.extraEnvFrom }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-  {{- if not $isEarly }}
   - configMapRef:
       name: {{ include "withdrawals-worker.configMapName" $context }}
-  {{- end }}
-{{- end }}
-{{- with printf "%s\n%s" ($isEarly | ternary (include "withdrawals-worker.variablesAsEnv" $context) "") (include "withdrawals-worker.env" $context) | trim }}
+{{- with include "withdrawals-worker.env" $context | trim }}
 env:
   {{- . | nindent 2 }}
 {{- end }}
 volumeMounts:
-  {{- include "withdrawals-worker.mounts" (list $context (index . 1)) | nindent 2 }}
+  {{- include "withdrawals-worker.mounts" (list $context (last .)) | nindent 2 }}
 {{- end }}
 
-{{- define "withdrawals-worker.variablesAsEnv" }}
-{{- range $name, $value := include "withdrawals-worker.variables" . | fromYaml }}
-- name: {{ $name }}
-  {{- /* A dollar is doubled, or Kubernetes would take $(NAME) for a reference. */}}
-  value: {{ $value | replace "$" "$$" | quote }}
-{{- end }}
-{{- end }}
-
-{{/* Who we are, for spans, and what the user adds. */}}
+{{/* Who we are, for spans, and what the user adds. A name stands once: the user's, where both say it. */}}
 {{- define "withdrawals-worker.env" }}
+{{- $given := list }}
+{{- range .Values.extraEnv }}
+{{- $given = append $given .name }}
+{{- end }}
 {{- if eq (include "withdrawals-worker.tracing" .) "true" }}
-- name: POD_NAME
-  valueFrom:
-    fieldRef:
-      fieldPath: metadata.name
-- name: POD_NAMESPACE
-  valueFrom:
-    fieldRef:
-      fieldPath: metadata.namespace
-- name: OTEL_RESOURCE_ATTRIBUTES
-  value: k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)
+{{- range (list
+  (dict "name" "POD_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.name")))
+  (dict "name" "POD_NAMESPACE" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.namespace")))
+  (dict "name" "OTEL_RESOURCE_ATTRIBUTES" "value" "k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)")
+) }}
+{{- if not (has .name $given) }}
+{{ toYaml (list .) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}

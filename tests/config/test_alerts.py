@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import yaml
 
-from tests.test_metrics import METRICS, submitted
+from tests.test_metrics import METRICS, moved
 from worker.core.budget import Rank
 from worker.core.messages import DeadReason
 from worker.core.reconciliation import Kind
@@ -18,6 +19,7 @@ from worker.core.withdrawal import Status
 from worker.flows.hearing import Outcome
 from worker.metrics import PAUSES, UNKNOWN, Metrics
 from worker.providers.pace import RANKS
+from worker.rabbitmq.topology import OWN_QUEUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,7 +36,7 @@ _ALERTS: Final = [rule for rule in _RULES if "alert" in rule]
 #: What a series of a histogram or a counter is called beside its metric.
 _SUFFIX: Final = re.compile(r"_(?:total|bucket|count|sum)$")
 #: What a scrape adds to every series.
-_SCRAPED: Final = {"namespace", "pod"}
+_SCRAPED: Final = {"namespace", "job", "pod"}
 
 
 @pytest.mark.parametrize(
@@ -109,6 +111,15 @@ def test_every_metric_and_every_label_that_is_asked_for_exists() -> None:
     }
 
 
+def test_no_rule_mixes_installations() -> None:
+    """
+    Each is a job of its own, also beside another in the same namespace.
+    """
+    groupings = [by for rule in _RULES for by in re.findall(r"(?:by|on) \(([^)]*)\)", rule["expr"])]
+
+    assert {("namespace", "job")} == {tuple(by.split(", ")[:2]) for by in groupings}
+
+
 def test_every_value_of_a_label_that_is_asked_for_exists() -> None:
     """
     By the enumerations of the code; where there is none, by the words in it.
@@ -117,6 +128,8 @@ def test_every_value_of_a_label_that_is_asked_for_exists() -> None:
         ("oldest_in_flight_seconds", "status"): Status,
         ("intake_paused", "reason"): PAUSES,
         ("dead_letters", "reason"): DeadReason,
+        ("queue_messages", "queue"): OWN_QUEUES,
+        ("requests", "result"): _said("worker/flows/intake.py", r'request\(None, "(\w+)"\)'),
         ("webhooks", "result"): Outcome,
         ("webhooks", "provider"): [UNKNOWN],
         ("reconciliation_differences", "kind"): Kind,
@@ -165,7 +178,7 @@ def _said(path: str, pattern: str) -> list[str]:
 def _buckets() -> set[str]:
     """The bounds by which Prometheus sees the submissions counted, in its own spelling."""
     metrics = Metrics(version="0")
-    metrics.changed(*submitted(Status.PENDING, 1, before=Status.RECEIVED))
+    metrics.submitted(moved(Status.PENDING)[0], timedelta(seconds=1))
     return {
         sample.labels["le"]
         for family in metrics.registry.collect()

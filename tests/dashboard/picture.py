@@ -106,7 +106,7 @@ class _Asking:
                 for panel in self._dashboard.graphs
             },
             marks=[mark for each in self._dashboard.annotations for mark in self._marks(each)],
-            chosen={"namespace": "All", "provider": "All", "pod": "All"},
+            chosen={"namespace": "All", "job": "All", "provider": "All", "pod": "All"},
         )
 
     def _series(self, query: Query) -> Iterator[Series]:

@@ -159,6 +159,27 @@ def test_every_metric_asked_for_exists_with_its_labels() -> None:
     assert [] == [each for each in wrong if each[1] or each[2]]
 
 
+def test_no_query_mixes_installations() -> None:
+    """
+    Two releases in one namespace are two jobs: what is not summed is the largest of each.
+    """
+    asked = [
+        query.expression
+        for panel in GRAPHS
+        for query in queries(panel)
+        if "namespace" in query.expression
+    ]
+    selectors = [one for each in asked for one in re.findall(r"\{(namespace=[^}]*)\}", each)]
+    groupings = [one for each in asked for one in re.findall(r"\((namespace,?[^)]*)\)", each)]
+
+    assert selectors
+    assert groupings
+    assert [] == [
+        one for one in selectors if not one.startswith('namespace=~"$namespace", job=~"$job"')
+    ]
+    assert [] == [one for one in groupings if not one.startswith("namespace, job")]
+
+
 @pytest.mark.parametrize("panel", GRAPHS, ids=_title)
 def test_a_legend_names_labels_that_are_left(panel: Mapping[str, Any]) -> None:
     """

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tests.dashboard.scene import Scene
+    from tests.services.vhosts import Vhosts
     from worker.demo.rabbitmq_node import RabbitmqNode
 
 RULES: Final = Path(__file__).parents[2] / "config" / "prometheus" / "alerts.yaml"
@@ -103,7 +104,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(
-    rabbitmq: RabbitmqNode, _vhosts: Iterator[str], tmp_path_factory: pytest.TempPathFactory
+    rabbitmq: RabbitmqNode, _vhosts: Vhosts, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Run]:
     """A run in which all that is ever shown has happened."""
     program = find_prometheus()
@@ -117,7 +118,9 @@ def run(
     node = PrometheusNode(folder, program, targets=targets, rules=[RULES], interval=_SCRAPED)
     with node as prometheus:
         start = time.time()
-        end = asyncio.run(_live(prometheus, folder, f"{rabbitmq.url}{next(_vhosts)}", port))
+        vhost = _vhosts.take()
+        end = asyncio.run(_live(prometheus, folder, f"{rabbitmq.url}{vhost}", port))
+        _vhosts.give_back(vhost)
         yield Run(prometheus, start, end)
 
 
@@ -132,7 +135,7 @@ async def _live(prometheus: PrometheusNode, folder: Path, amqp: str, port: int) 
         await _until(prometheus, [_SEEN], scene)
         await _happen(scene)
         await _until(prometheus, _HAPPENED, scene)
-        return time.time()
+        return await _whole(prometheus, scene)
 
 
 async def _happen(scene: Scene) -> None:
@@ -165,6 +168,20 @@ async def _until(prometheus: PrometheusNode, expected: Sequence[str], scene: Sce
         return not missing
 
     await until(nothing_missing, lambda: f"{missing}\n{scene.workers[0].output}")
+
+
+async def _whole(prometheus: PrometheusNode, scene: Scene) -> float:
+    """Return a moment from now on at which all were scraped: on a busy machine one may be late."""
+    now = at = time.time()
+
+    async def all_seen() -> bool:
+        nonlocal at
+        # Long enough ago for a scrape that had begun by then to have failed.
+        at = time.time() - 2 * _SCRAPED.total_seconds()
+        return at > now and bool(prometheus.query(_SEEN, at=at))
+
+    await until(all_seen, lambda: scene.workers[0].output)
+    return at
 
 
 # Few tests: each process of a parallel run that has one of them makes a run of its own.
@@ -214,6 +231,7 @@ def test_every_variable_offers_what_there_is(run: Run) -> None:
     }
     expected = {
         "namespace": ["payments"],
+        "job": ["withdrawals-worker"],
         "provider": ["bluum", "bluum_accounts", "upvest"],
         "pod": ["worker-0", "worker-1"],
     }

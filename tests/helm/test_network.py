@@ -13,7 +13,8 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from config.settings import Provider, load_settings
+from config.loading import load_settings
+from config.providers import Provider
 from tests.helm.chart import SETS, Chart
 from tests.helm.existing import CONFIG_MAPS, SECRETS
 from tests.helm.kubelet import Namespace, environment

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from config.settings import Settings, load_settings
+from config.loading import load_settings
+from config.settings import Settings
 from config.variables import SECRETS_DIR, is_secret, variables
 from tests.helm.chart import SETS, Chart
 from tests.helm.existing import CONFIG_MAPS, SECRETS
@@ -187,8 +188,14 @@ def test_a_pod_finds_the_settings_of_its_own_release(chart: Chart) -> None:
     """
     Other settings have another name, none changes, and none goes while a pod may start again.
 
-    What runs before the release is there needs none of it.
+    They are a hook that is made before all others, also on the way back, and that nothing removes:
+    as a part of the release that is kept, they keep Helm before 3.22 from `rollback`.
     """
+    hook = {
+        "helm.sh/hook": "pre-install,pre-upgrade,pre-rollback",
+        "helm.sh/hook-weight": "-10",
+        "helm.sh/hook-delete-policy": "before-hook-creation",
+    }
     names: dict[str, str] = {}
     for name in SETS:
         manifests = parse(chart.rendered(name))
@@ -196,13 +203,34 @@ def test_a_pod_finds_the_settings_of_its_own_release(chart: Chart) -> None:
         for pod in pods(manifests):
             for used in config_maps(pod) & made.keys():
                 annotations = made[used]["metadata"]["annotations"]
-                assert "migrate" not in pod.owner
                 assert made[used]["immutable"]
-                assert "keep" == annotations["helm.sh/resource-policy"]
+                assert hook == annotations
                 names[used.rpartition("-")[2]] = str(made[used]["data"])
 
     assert len(names) > 1
     assert len(names) == len(set(names.values()))
+
+
+def test_a_variable_of_the_user_replaces_ours(chart: Chart) -> None:
+    """
+    None stands twice: a server that applies on its side (Helm 4, Argo CD) refuses that.
+    """
+    attributes = {"name": "OTEL_RESOURCE_ATTRIBUTES", "value": "k8s.pod.name=$(POD_NAME)"}
+    values = {
+        "existingSecret": "withdrawals",
+        "settings": {"tracing": {"enabled": True}},
+        "extraEnv": [attributes],
+    }
+    containers = [
+        container["env"]
+        for pod in pods(parse(chart.render(values).stdout))
+        for container in pod.containers
+    ]
+
+    assert {("POD_NAME", "POD_NAMESPACE", "OTEL_RESOURCE_ATTRIBUTES")} == {
+        tuple(variable["name"] for variable in found) for found in containers
+    }
+    assert all(attributes == found[-1] for found in containers)
 
 
 def test_a_new_value_replaces_the_pods(chart: Chart) -> None:
