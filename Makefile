@@ -21,7 +21,7 @@ IMAGE ?= withdrawals-worker:$(VERSION)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test covered others on-rabbitmq4 coverage test-rabbitmq4 lint format typecheck walls bench bench-budget bench-looks faults faults-mutations image image-size lock example-env chart chart-golden dashboard-picture clean
+.PHONY: help venv demo test covered others on-rabbitmq4 coverage test-rabbitmq4 lint format typecheck walls bench bench-budget bench-looks faults faults-mutations image image-size lock example-env chart chart-golden chart-api-server dashboard-picture clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -136,6 +136,10 @@ chart: venv ## Write what the chart has from elsewhere: settings, README, rules,
 
 chart-golden: venv ## Write what the chart renders to, for the tests' sets of values
 	$(BIN)/python -m tests.helm.golden
+
+chart-api-server: venv ## Try the chart on a real Kubernetes API server (first built, 15 minutes; then 8)
+	tests/helm/api_server/build.sh
+	$(BIN)/pytest tests/helm/api_server/lifecycle.py
 
 dashboard-picture: venv ## Draw docs/dashboard.png from a bad day of eight minutes (MINUTES=8)
 	tests/services/install.sh

@@ -6,6 +6,9 @@ who skip it. */}}
 {{- if not (or .Values.existingSecret $external) }}
 {{- fail "existingSecret is empty: name a Secret in the release's namespace that holds WORKER_RABBITMQ__URL, WORKER_LEDGER__URL and the credentials of a provider, or enable externalSecrets." }}
 {{- end }}
+{{- if not (regexMatch "^[a-z][a-z0-9-]*$" (include "withdrawals-worker.fullname" .)) }}
+{{- fail (printf "The release would be named %s: names of Services begin with a letter and have no dots. Give it another name, or set fullnameOverride." (include "withdrawals-worker.fullname" .)) }}
+{{- end }}
 {{- if not (has .Values.ledger.type (list "postgresql" "sqlite")) }}
 {{- fail (printf "ledger.type is %s: it has to be postgresql or sqlite." .Values.ledger.type) }}
 {{- end }}

@@ -1,7 +1,7 @@
 """Which objects a cluster takes: Kubernetes' own, and custom ones by their definitions.
 
 Strict: a field that nobody knows is an error, where a cluster drops it in silence. Rules that only
-a running cluster can judge (CEL, admission) are not asked."""
+a running cluster can judge (CEL, admission) are not asked here, but by api_server/lifecycle.py."""
 
 from __future__ import annotations
 

@@ -204,6 +204,39 @@ CASES: Final = {
         _SECRET | {"podAnnotations": {"checksum/config": "1"}},
         "at '/podAnnotations/checksum~1config': value must be 'left out: the chart sets",
     ),
+    "a name with a dot": Case(
+        _SECRET | {"fullnameOverride": "pay.outs"},
+        "at '/fullnameOverride': value must be 'a name that a Service may have",
+        "The release would be named pay.outs: names of Services begin with a letter",
+    ),
+    "a tag that no image has": Case(
+        _SECRET | {"image": {"tag": "sha256:0123"}},
+        "at '/image/tag': value must be 'the tag of an image",
+    ),
+    "a label that Kubernetes refuses": Case(
+        _SECRET | {"commonLabels": {"team": "pay outs"}},
+        "at '/commonLabels/team': value must be 'what a label may be",
+    ),
+    "a label that Prometheus refuses": Case(
+        _SECRET | {"prometheusRule": _ON | {"alertLabels": {"on-call": "payouts"}}},
+        "at '/prometheusRule/alertLabels/on-call': value must be 'left out: no label of Prometheus",
+    ),
+    "a way out without a port": Case(
+        _SECRET | {"networkPolicy": {"broker": {"ports": []}}},
+        "at '/networkPolicy/broker/ports': value must be 'at least one port: a rule without any",
+    ),
+    "more than all away": Case(
+        _SECRET | {"rollingUpdate": {"maxUnavailable": "150%"}},
+        "at '/rollingUpdate/maxUnavailable': value must be 'a number or a share up to 100%'",
+    ),
+    "ranges of nobody": Case(
+        _SECRET | {"webhooks": _ON | {"service": {"loadBalancerSourceRanges": ["10.0.0.0/8"]}}},
+        "at '/webhooks/service/loadBalancerSourceRanges': value must be 'empty without type Load",
+    ),
+    "an address for a host": Case(
+        _SECRET | {"webhooks": _ON | {"ingress": _ON | {"hosts": ["https://a.example.com"]}}},
+        "at '/webhooks/ingress/hosts/0': value must be 'the name of a host in lower case",
+    ),
     "a label of the chart's": Case(
         _SECRET | {"commonLabels": {"app.kubernetes.io/name": "mine"}},
         "value must be 'left out: the chart sets this label itself'",

@@ -195,6 +195,7 @@ def test_a_pod_finds_the_settings_of_its_own_release(chart: Chart) -> None:
         "helm.sh/hook": "pre-install,pre-upgrade,pre-rollback",
         "helm.sh/hook-weight": "-10",
         "helm.sh/hook-delete-policy": "before-hook-creation",
+        "helm.sh/resource-policy": "keep",
     }
     names: dict[str, str] = {}
     for name in SETS:
