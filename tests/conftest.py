@@ -7,7 +7,6 @@ import gc
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 
 from tests.ledger import second
 from tests.ledger.compiled import compile_once
-from tests.services.postgres_node import PostgresNode, find_postgres
+from tests.services.postgres_node import BRISK, PostgresNode, brisk_folder, find_postgres
 from tests.services.shared import shared
 from tests.services.vhosts import Vhosts
 from worker.demo.rabbitmq_node import HOW_TO_GET_RABBITMQ, Found, RabbitmqNode, find_rabbitmq
@@ -142,13 +141,13 @@ def postgres(_of_the_run: Path) -> Iterator[PostgresNode]:
     def start() -> Iterator[tuple[str, int]]:
         # Not below pytest's own folder: that one is closed to the user the server runs as.
         with (
-            tempfile.TemporaryDirectory(prefix="withdrawals-") as folder,
-            PostgresNode(Path(folder), programs, syncs=False) as node,
+            brisk_folder() as folder,
+            PostgresNode(folder, programs, settings=BRISK) as node,
         ):
-            yield folder, node.port
+            yield str(folder), node.port
 
     with shared(_of_the_run / "postgres-shared", start) as (folder, port):
-        yield PostgresNode(Path(folder), programs, syncs=False, port=port)
+        yield PostgresNode(Path(folder), programs, settings=BRISK, port=port)
 
 
 @pytest.fixture(scope="session")

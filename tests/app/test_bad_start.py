@@ -8,24 +8,26 @@ import asyncio
 import json
 import logging
 import signal
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
 from tests.app.harness import until
+from tests.app.warm import WarmCommand
+from tests.ledger import second
+from tests.services.postgres_node import PostgresNode, find_postgres
 from worker.app import migrate_once_there
 from worker.demo.ports import free_ports
 from worker.ledger.migrate import migrate, require_schema
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
     from tests.app.conftest import Start
     from tests.app.harness import WorkerProcess
-    from tests.services.postgres_node import PostgresNode
 
 PASSWORD = "hunter2-hunter2"
 #: The probes of a worker that waits: alive, not ready, not started.
@@ -56,6 +58,42 @@ async def test_a_shared_ledger_is_waited_for_until_it_can_be_used(
         line["message"] for line in _lines(worker) if "ledger" in line
     ]
     assert PASSWORD not in worker.output
+
+
+async def test_a_server_that_may_forget_is_waited_for_until_it_is_mended(
+    start: Start, postgres: PostgresNode
+) -> None:
+    """
+    With `fsync` off: alive, not ready, told in a line, and `check` says the same.
+
+    Once it is on, the same process becomes ready.
+    """
+    programs = find_postgres()
+    assert programs is not None
+    assert postgres.port
+    with (
+        tempfile.TemporaryDirectory(prefix="withdrawals-") as folder,
+        PostgresNode(Path(folder), programs) as node,
+    ):
+        url = node.create_database()
+        await migrate(url)
+        await _fsync(url, "off")
+        worker = await start(url)
+        words = f"{url.partition('@')[2]}: its fsync is off"
+        await _tells(worker, words)
+        probes = [(await worker.probe(path))[0] for path in ("/livez", "/readyz", "/startupz")]
+        process = await WarmCommand.begun("check", environment=worker.environment)
+        checked = (await process.communicate())[0].decode()
+        await _fsync(url, "on")
+        await worker.ready()
+        await worker.kill()
+
+    assert WAITING == probes
+    assert f"FAIL ledger: {words}" in checked
+    assert "is WORKER_LEDGER__URL right" not in checked
+    assert ["ledger away", "ledger reached"] == [
+        line["message"] for line in _lines(worker) if "ledger" in line
+    ]
 
 
 async def test_a_migration_waits_for_its_database(
@@ -128,6 +166,14 @@ async def test_a_refused_password_of_the_broker_is_waited_for(
     assert 200 == (await worker.probe("/livez"))[0]
     assert [f"{place}"] == [line["broker"] for line in _lines(worker) if "broker" in line]
     assert PASSWORD not in worker.output
+
+
+async def _fsync(url: str, value: str) -> None:
+    """Set it for the whole server, and wait until it counts."""
+    await second.write(url, f"ALTER SYSTEM SET fsync = {value}")
+    await second.write(url, "SELECT pg_reload_conf()")
+    while [(value,)] != await second.read(url, "SHOW fsync"):  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.05)
 
 
 async def _tells(worker: WorkerProcess, words: str) -> None:

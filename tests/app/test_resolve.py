@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 
 from tests.app.harness import a_request, until
 from tests.app.warm import WarmCommand
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 
 #: Until the provider is trusted to remember a key: short, so that the list is soon asked.
 _WINDOW = {"WORKER_BLUUM__IDEMPOTENCY_WINDOW": "1"}
+
+
+@pytest.fixture
+def program() -> str:
+    """A worker that takes a key for forgotten right after its window, for which nobody waits here.
+
+    The fresh attempt on a person's word would rest for a day else.
+    """
+    return "tests.faults.brisk"
 
 
 async def test_what_was_adopted_is_followed_by_the_running_worker(

@@ -23,7 +23,9 @@ from tests.cli.running import Commands
 from tests.ledger.builders import FINGERPRINT, an_order
 from worker.core.answers import Attempt
 from worker.core.change import Cause, park
+from worker.core.events import moment
 from worker.core.permit import take_in
+from worker.core.sale import Sale, SaleStatus, sale_key
 from worker.core.withdrawal import (
     Reason,
     ReasonCode,
@@ -54,9 +56,17 @@ class Case:
         self.party = f"inv_case{next(_PARTIES)}"
 
     def unresolved(
-        self, message_id: str = "req-1", *, age: timedelta = _AGE, provider: str = "bluum"
+        self,
+        message_id: str = "req-1",
+        *,
+        age: timedelta = _AGE,
+        provider: str = "bluum",
+        sales: tuple[Sale, ...] = (),
     ) -> None:
-        """Write a request down that was sent once, that long ago, and that nobody can tell of."""
+        """Write a request down that was sent once, that long ago, and that nobody can tell of.
+
+        With `sales` it is about those, and no create call was made.
+        """
         at = datetime.now(UTC) - age
         key = idempotency_key(message_id)
         order = an_order(
@@ -70,9 +80,9 @@ class Case:
 
         async def write() -> None:
             async with open_ledger(self.url) as ledger:
-                begun = take_in(Withdrawal(order=order, changed_at=at), now=at)
-                made = (Attempt(number=1, started_at=at, ended_at=at, outcome="unclear"),)
-                taken = await ledger.take(begun, FINGERPRINT, made)
+                begun = take_in(Withdrawal(order=order, changed_at=at, sales=sales), now=at)
+                made = Attempt(number=1, started_at=at, ended_at=at, outcome="unclear")
+                taken = await ledger.take(begun, FINGERPRINT, () if sales else (made,))
                 reason = Reason(ReasonCode.SEVERAL_CANDIDATES)
                 parked = park(taken.held.withdrawal, reason, cause=Cause.LOOKUP, now=at)
                 await ledger.record(taken.held, parked)
@@ -201,10 +211,44 @@ def test_a_fresh_attempt_begins_on_a_persons_word(case: Case) -> None:
     assert ("received", False, None) == (
         shown["status"],
         shown["outcome_unknown"],
-        shown["first_attempt_at"],
+        shown["key_rests_until"],
     )
+    assert None is document["fresh_attempt_not_before"]
+    assert document["request"]["first_attempt_at"] == shown["first_attempt_at"]
     assert shown["changed_at"] == shown["next_step_due_at"]
     assert 1 == len(shown["attempts"])
+
+
+def test_a_person_is_told_when_the_fresh_attempt_leaves(case: Case) -> None:
+    """
+    A day after its call the provider may or may not remember the key: it rests for another day.
+
+    Told before the question, and later by `show`.
+    """
+    case.unresolved(age=timedelta(hours=24))
+    _, output, _ = case.resolve("--not-created")
+    shown = case.shown()
+    first_at = datetime.fromisoformat(shown["first_attempt_at"])
+    until = moment(first_at + timedelta(hours=48))
+
+    assert until == shown["key_rests_until"]
+    assert (
+        f"no call leaves before {until}: until then the provider may still remember the key"
+        " (rejected, if the request's own time ends before that)"
+    ) in output.splitlines()
+
+
+def test_when_the_fresh_attempt_leaves_is_told_as_json(case: Case) -> None:
+    """
+    To scripts as well; a ruling that begins none tells of none.
+    """
+    case.unresolved(age=timedelta(hours=24))
+    _, output, _ = case.resolve("--not-created", "--json")
+    case.unresolved("req-2", age=timedelta(hours=24))
+    other = case.commands("resolve", "req-2", "--adopt", case.made(), *_WHY, "--yes", "--json")
+
+    assert case.shown()["key_rests_until"] == json.loads(output)["fresh_attempt_not_before"]
+    assert None is json.loads(other.stdout)["fresh_attempt_not_before"]
 
 
 def test_a_list_of_one_page_is_told_as_json(case: Case) -> None:
@@ -420,6 +464,53 @@ def test_on_a_terminal_it_asks(case: Case, said: str, code: int, status: str) ->
     assert "ruling of Ada: no withdrawal was made" in done.stdout
     assert "Settle it so?" in done.stderr
     assert status == case.status()
+
+
+@pytest.mark.parametrize(
+    ("status", "ruling", "sentence", "end"),
+    [
+        (
+            SaleStatus.UNKNOWN,
+            ("--not-created",),
+            "the order was not placed: place it, unless the request is cancelled or too late",
+            "req-1 is received now; the worker takes it from here",
+        ),
+        (
+            SaleStatus.UNSETTLED,
+            ("--not-created",),
+            "ord_1 is given up: end the request, which is cancelled or too late",
+            (
+                "req-1 was not settled: ord_1 is sold: adopt it once its proceeds are there; to"
+                " give the request up, cancel it first, and rule so again"
+            ),
+        ),
+        (
+            SaleStatus.UNSETTLED,
+            ("--adopt", "ord_1"),
+            "the proceeds of ord_1 are there: go on with the withdrawal",
+            "req-1 was not settled: ord_1 could not be read: the provider does not know it",
+        ),
+        (
+            SaleStatus.UNKNOWN,
+            ("--adopt", "ord_2"),
+            "adopt ord_2, and follow it",
+            "req-1 was not settled: ord_2 could not be read: the provider does not know it",
+        ),
+    ],
+)
+def test_a_ruling_on_an_order_says_what_it_leads_to(
+    case: Case, status: SaleStatus, ruling: tuple[str, ...], sentence: str, end: str
+) -> None:
+    """
+    Of one that nobody knows, and of one that is sold; advice that can be followed where refused.
+    """
+    order_id = None if status is SaleStatus.UNKNOWN else "ord_1"
+    one = Sale(key=sale_key("req-1", 0), symbol="AAPL", status=status, order_id=order_id)
+    case.unresolved(sales=(one,))
+    _, output, error = case.resolve(*ruling)
+
+    assert f"ruling of Ada: {sentence}" in output.splitlines()
+    assert end == [*output.splitlines(), *error.splitlines()][-1]
 
 
 def test_what_waits_for_a_person_is_listed_until_it_is_settled(case: Case) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import pytest
 
 from tests.cli.running import Commands
+from tests.ledger import second
 from worker.core.budget import NONE, Wish, gap_of
 from worker.demo.ports import free_ports
 from worker.ledger.migrate import migrate
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.services.postgres_node import PostgresNode
     from worker.simulator.bluum_webhooks import Subscription
 
 _Server = TypeVar("_Server")
@@ -302,6 +304,58 @@ def test_calls_are_made_within_the_shared_request_budget(tmp_path: Path) -> None
     assert (0, "there are none\n") == (before.exit_code, before.stderr)
     assert (1, f"{NOT_ASKED}\n") == (result.exit_code, result.stderr)
     assert {"list_webhooks": 1} == calls
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def read_only_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a ledger that can be read, and not written: a file's bytes or a server say so."""
+    if request.param == "sqlite":
+        file = tmp_path / "ledger.db"
+        asyncio.run(migrate(f"sqlite:///{file}"))
+        with file.open("r+b") as opened:
+            # The version of the format for those who write: of a higher one all may only be read.
+            opened.seek(18)
+            opened.write(b"\x03")
+        return f"sqlite:///{file}"
+    postgres: PostgresNode = request.getfixturevalue("postgres")
+    url = postgres.create_database()
+    asyncio.run(migrate(url))
+    name = url.rpartition("/")[2]
+    read_only = f"ALTER DATABASE {name} SET default_transaction_read_only = on"
+    asyncio.run(second.write(url, read_only))
+    return url
+
+
+def test_a_ledger_that_takes_no_writes_is_done_without(read_only_url: str, tmp_path: Path) -> None:
+    """
+    As one that cannot be reached: a standby or another user's file has no budget to share.
+    """
+    with _served(BluumOptions(port=0, rate_limit=0)) as server:
+        commands = _commands(server.base_url, tmp_path)
+        result = commands("webhooks", "list", WORKER_LEDGER__URL=read_only_url)
+        calls = server.record()["counters"]["requests"]
+
+    assert (0, "there are none\n") == (result.exit_code, result.stderr)
+    assert {"list_webhooks": 1} == calls
+
+
+def test_credentials_are_checked_beside_a_ledger_that_takes_no_writes(
+    read_only_url: str, tmp_path: Path
+) -> None:
+    """
+    What is wrong with the ledger is not told as trouble with the provider.
+    """
+    with _served(BluumOptions(port=0, rate_limit=0)) as server:
+        commands = _commands(server.base_url, tmp_path)
+        result = commands(
+            *("check", "--json"),
+            WORKER_LEDGER__URL=read_only_url,
+            WORKER_RABBITMQ__URL="amqp://127.0.0.1:1/",
+        )
+
+    assert ["credentials accepted"] == [
+        finding["detail"] for finding in json.loads(result.stdout) if finding["name"] == "bluum"
+    ]
 
 
 def test_bluum_has_no_call_that_tests(desk: Desk) -> None:

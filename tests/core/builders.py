@@ -135,6 +135,15 @@ def look_up(
     *,
     answer: ListAnswer = Listed(()),  # noqa: B008
     now: datetime = NOW,
+    asked_at: datetime | None = None,
 ) -> Decision:
-    """Decide on a look through the list that found these, by even chance."""
-    return decide_lookup(withdrawal, answer, found, now=now, patience=PATIENCE, chance=EVEN)
+    """Decide on a look through the list that found these, by even chance; answered at once."""
+    return decide_lookup(
+        withdrawal,
+        answer,
+        found,
+        asked_at=asked_at or now,
+        now=now,
+        patience=PATIENCE,
+        chance=EVEN,
+    )

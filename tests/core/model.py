@@ -1,8 +1,8 @@
 """A provider and a worker in small, on clocks that only tests move.
 
-The provider does its worst within what is promised of it: it pays at once or later, answers or is
-silent, forgets a key after a day, and shows a payout in its list only after a while. The worker is
-the flows reduced to their order of steps; all it decides, it asks of the core."""
+The provider does its worst within what is promised of it: it pays at once or later, answers, fails
+or is silent, forgets a key after a day, and shows a payout in its list only after a while. The
+worker is the flows reduced to their order of steps; all it decides, it asks of the core."""
 
 from __future__ import annotations
 
@@ -51,6 +51,8 @@ class Fate(Enum):
     ANSWER_LOST = auto()
     LATE = auto()
     NEVER_ARRIVED = auto()
+    #: It was heard, and failed before anything was executed.
+    FAILED = auto()
     THROTTLED = auto()
     DENIED = auto()
 
@@ -111,8 +113,8 @@ class Payout:
 class Provider:
     """Executes create calls; a key is safe for a day.
 
-    A day from its execution; or (`counts_from_first`) from the first call that named it, refused
-    or not.
+    A day from its execution; or (`counts_from_first`) from the first call that named it. Calls
+    that were refused, or failed, are executed anew then, under the same record: it is not renewed.
     """
 
     lag: timedelta = timedelta(0)
@@ -138,9 +140,7 @@ class Provider:
         """Execute a call, unless its key is remembered or the answer is no."""
         key = granted.idempotency_key
         known = self.memory.get(key)
-        if self.now - self.first_heard.get(key, self.now) >= MEMORY:
-            del self.first_heard[key]
-        first_at = self.first_heard.setdefault(key, self.now)
+        first_at = self.hear(key)
         if known is not None and self.now - known[0] < MEMORY:
             payout = known[1]
             if self.repeats_conflict or payout.order.body != granted.body:
@@ -151,6 +151,12 @@ class Provider:
         payout = self.execute(key, order)
         self.memory[key] = (first_at if self.counts_from_first else self.now, payout)
         return payout.reported
+
+    def hear(self, key: str) -> datetime:
+        """Return when the record of a key began, be it with this call."""
+        if self.now - self.first_heard.get(key, self.now) >= MEMORY:
+            del self.first_heard[key]
+        return self.first_heard.setdefault(key, self.now)
 
     def execute(self, key: str, order: Order) -> Payout:
         """Pay."""
@@ -292,6 +298,9 @@ class Worker:
                 return Throttled()
             case Fate.DENIED:
                 return Denied()
+            case Fate.FAILED:
+                self.provider.hear(granted.idempotency_key)
+                return Unclear("http_500")
             case Fate.ANSWERED:
                 return self.provider.create(granted, order, refuses=call.refuses)
             case Fate.ANSWER_LOST:
@@ -336,7 +345,13 @@ class Worker:
                 frozenset(others)
             )
         decision = decide_lookup(
-            withdrawal, answer, found, now=self.now, patience=PATIENCE, chance=EVEN
+            withdrawal,
+            answer,
+            found,
+            asked_at=self.now,
+            now=self.now,
+            patience=PATIENCE,
+            chance=EVEN,
         )
         if crash is Crash.NOWHERE:
             self._record(row, decision)

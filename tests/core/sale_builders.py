@@ -104,14 +104,26 @@ def looked_for(
     answer: OrdersAnswer = OrdersListed(()),  # noqa: B008
     index: int = 0,
     now: datetime = NOW,
+    asked_at: datetime | None = None,
 ) -> Decision:
-    """Decide on a look through the list that found these, by even chance."""
-    return decide_found(withdrawal, index, answer, found, now=now, patience=PATIENCE, chance=EVEN)
+    """Decide on a look through the list that found these, by even chance; answered at once."""
+    return decide_found(
+        withdrawal,
+        index,
+        answer,
+        found,
+        asked_at=asked_at or now,
+        now=now,
+        patience=PATIENCE,
+        chance=EVEN,
+    )
 
 
-def seen(withdrawal: Withdrawal, *answers: OrderAnswer, now: datetime = NOW) -> Decision:
-    """Decide on what was read of the first orders, by even chance."""
-    by_index = dict(enumerate(answers))
+def seen(
+    withdrawal: Withdrawal, *answers: OrderAnswer, first: int = 0, now: datetime = NOW
+) -> Decision:
+    """Decide on what was read of the orders from the first one on, by even chance."""
+    by_index = dict(enumerate(answers, first))
     return decide_seen(withdrawal, by_index, now=now, patience=PATIENCE, chance=EVEN)
 
 

@@ -148,7 +148,9 @@ class Worker:
             case LookUp(index):
                 answer: OrdersAnswer = SILENCE if deaf else self.market.listed()
                 found = self._found(row, index, answer)
-                decision = decide_found(withdrawal, index, answer, found, **timing)
+                decision = decide_found(
+                    withdrawal, index, answer, found, asked_at=self.now, **timing
+                )
             case Read(indexes) | Cancel(indexes):
                 if isinstance(step, Cancel):
                     self._cancel(withdrawal, indexes)
@@ -189,6 +191,8 @@ class Worker:
                 return Throttled()
             case Fate.DENIED:
                 return Denied()
+            case Fate.FAILED:
+                return SILENCE
             case Fate.ANSWERED:
                 return self.market.sell(granted.key, refuses=call.refuses)
             case Fate.ANSWER_LOST:

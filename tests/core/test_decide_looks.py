@@ -246,12 +246,14 @@ def test_nothing_found_does_not_mean_nothing_there(count: int) -> None:
 
 def test_nothing_found_three_times_begins_anew() -> None:
     """
-    It never arrived and the key is forgotten: a fresh attempt may be intended at once.
+    While the key is surely remembered a fresh attempt may be intended at once.
+
+    Nothing was made of it, but its calls may have been heard: the age of the key goes on.
     """
     decision = look_up_in_vain(DOUBTED)
 
     assert () == decision.changes
-    assert (False, None, NOW) == (
+    assert (False, NOW, NOW) == (
         decision.withdrawal.in_doubt,
         decision.withdrawal.first_attempt_at,
         decision.withdrawal.due_at,
@@ -300,11 +302,24 @@ def test_a_look_up_in_vain_is_never_final(answer: ListAnswer, seconds: int) -> N
     """
     A list that cannot be read says nothing: neither does it count as empty.
     """
-    before = replace(REFUSED, empty_lookups=2, looks=3)
+    before = replace(REFUSED, looks=3)
 
     decision = look_up(before, answer=answer)
 
     assert Decision(replace(before, looks=4, due_at=NOW + seconds * SECOND)) == decision
+
+
+@pytest.mark.parametrize(("answer", "seconds"), NOTHING_LEARNT, ids=repr)
+def test_a_look_up_in_vain_brings_the_next_no_nearer(answer: ListAnswer, seconds: int) -> None:
+    """
+    Woken in between, it leaves the next empty one a settling delay behind the one that counted.
+    """
+    counted = look_up(replace(REFUSED, looks=3)).withdrawal
+
+    decision = look_up(replace(counted, looks=3), answer=answer, now=NOW + SECOND)
+
+    due_at = NOW + max(PATIENCE.settling, (1 + seconds) * SECOND)
+    assert Decision(replace(counted, looks=4, due_at=due_at)) == decision
 
 
 def test_a_call_in_between_makes_earlier_look_ups_void() -> None:
@@ -382,10 +397,17 @@ def test_a_list_that_stays_silent_is_left_to_a_person(answer: ListAnswer) -> Non
     [
         (LOOKUPS_IN_VAIN_MAX - 2, GIVEN_UP_AT + timedelta(days=9), Unclear("timeout")),
         (LOOKUPS_IN_VAIN_MAX + 9, GIVEN_UP_AT - SECOND, Unclear("timeout")),
-        (LOOKUPS_IN_VAIN_MAX + 9, NOW - timedelta(days=9), Unclear("timeout")),
+        (LOOKUPS_IN_VAIN_MAX - 2, NOW - timedelta(days=9), Unclear("timeout")),
+        (LOOKUPS_IN_VAIN_MAX + 9, NOW - PATIENCE.settling, Unclear("timeout")),
         (LOOKUPS_IN_VAIN_MAX + 9, GIVEN_UP_AT + timedelta(days=9), Denied()),
     ],
-    ids=["after a long downtime", "too early", "the clock went back", "our credentials"],
+    ids=[
+        "after a long downtime",
+        "too early",
+        "the clock went back",
+        "the clock went back a little",
+        "our credentials",
+    ],
 )
 def test_a_list_is_not_given_up_too_early(
     looks: int, now: datetime, answer: Unclear | Denied
@@ -398,6 +420,16 @@ def test_a_list_is_not_given_up_too_early(
     assert () == decision.changes
     assert looks + 1 == decision.withdrawal.looks
     assert decision.withdrawal.due_at is not None
+
+
+def test_no_list_is_given_up_years_late_for_a_clock_that_went_back() -> None:
+    """
+    Of an age that nobody knows nothing is waited for: it was asked often, and a person is told.
+    """
+    before = replace(DOUBTED, looks=LOOKUPS_IN_VAIN_MAX)
+    now = NOW - timedelta(days=1000)
+
+    assert Status.UNRESOLVED is look_up(before, answer=SILENT[0], now=now).withdrawal.status
 
 
 def test_without_a_first_attempt_the_intake_counts() -> None:
@@ -429,7 +461,7 @@ def test_fresh_attempts_come_to_an_end() -> None:
 
     last, none = look_up(before, now=end - SECOND), look_up(before, now=end)
 
-    assert (False, None) == (last.withdrawal.in_doubt, last.withdrawal.first_attempt_at)
+    assert (False, NOW) == (last.withdrawal.in_doubt, last.withdrawal.first_attempt_at)
     assert [(Status.UNRESOLVED, Reason(ReasonCode.OUTCOME_UNKNOWN), Cause.LOOKUP)] == [
         (change.status, change.reason, change.cause) for change in none.changes
     ]
@@ -445,4 +477,4 @@ def test_a_time_limit_is_the_requests_own_end() -> None:
 
     decision = look_up(before, now=end)
 
-    assert (False, None) == (decision.withdrawal.in_doubt, decision.withdrawal.first_attempt_at)
+    assert (False, NOW) == (decision.withdrawal.in_doubt, decision.withdrawal.first_attempt_at)

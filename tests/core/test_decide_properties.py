@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.builders import NOW, PATIENCE, create, held, look, look_up
+from tests.core.builders import (
+    INSUFFICIENT,
+    NOW,
+    PATIENCE,
+    a_withdrawal,
+    create,
+    held,
+    look,
+    look_up,
+)
 from tests.core.strategies import (
     Taken,
     any_taken,
@@ -29,12 +38,14 @@ from tests.core.strategies import (
     withdrawals,
 )
 from worker.core.answers import Denied, Listed, Refused, Throttled, Unclear
+from worker.core.change import put_off
 from worker.core.limits import EMPTY_LOOKUPS_NEEDED
 from worker.core.permit import permit
 from worker.core.steps import Step, next_step
 from worker.core.withdrawal import MOVES, TERMINAL, Status, Withdrawal, is_reversal
 
 if TYPE_CHECKING:
+    from worker.core.answers import ListAnswer
     from worker.core.lookup import Candidates
 
 THOROUGH = settings(max_examples=500)
@@ -237,3 +248,42 @@ def test_what_is_at_rest_stays_at_rest(withdrawal: Withdrawal, by: timedelta) ->
     is_known = withdrawal.is_finished and withdrawal.withdrawal_id is not None
     is_looked_at = is_known and withdrawal.status is not Status.REJECTED
     assert withdrawal.is_at_rest is (step is Step.REST or (is_looked_at and step is Step.LOOK))
+
+
+#: What may happen to a withdrawal in doubt: after how many seconds, what, how long an answer takes.
+_happenings = st.lists(
+    st.tuples(
+        st.integers(0, 700),
+        st.sampled_from(["falls due", "is woken", "is left alone"]),
+        st.integers(0, 90),
+        list_answers,
+    ),
+    max_size=30,
+)
+
+
+@THOROUGH
+@given(_happenings)
+def test_empty_look_ups_that_count_are_a_settling_delay_apart(
+    happenings: list[tuple[int, str, int, ListAnswer]],
+) -> None:
+    """
+    From the end of one to the beginning of the next, whatever woke it or failed in between.
+    """
+    withdrawal = a_withdrawal(held_refusal=INSUFFICIENT, due_at=NOW)
+    now, counted_at = NOW, NOW - PATIENCE.settling
+    for seconds, what, takes, answer in happenings:
+        now += timedelta(seconds=seconds)
+        if what == "is left alone":
+            withdrawal = put_off(withdrawal, until=now + timedelta(minutes=1))
+            continue
+        assert withdrawal.due_at is not None
+        asked_at = max(now, withdrawal.due_at) if what == "falls due" else now
+        now = asked_at + timedelta(seconds=takes)
+        seen = look_up(withdrawal, answer=answer, now=now, asked_at=asked_at).withdrawal
+        if seen.empty_lookups > withdrawal.empty_lookups:
+            assert asked_at >= counted_at + PATIENCE.settling
+            counted_at = now
+        withdrawal = seen
+        if withdrawal.is_at_rest:
+            break

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -14,6 +15,8 @@ from worker.core.lookup import Candidates, candidates, contradiction, days_to_re
 from worker.core.withdrawal import reference_token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.core.answers import Entry
     from worker.core.withdrawal import Order
 
@@ -276,10 +279,10 @@ def test_what_speaks_against_an_entry_is_said(
 @pytest.mark.parametrize(
     ("first_at", "now", "days"),
     [
-        (NOW, NOW + timedelta(hours=1), (date(2026, 5, 31), date(2026, 6, 2))),
-        (NOW, NOW + timedelta(days=9), (date(2026, 5, 31), date(2026, 6, 11))),
-        (NOW + timedelta(days=5), NOW + timedelta(days=6), (date(2026, 5, 31), date(2026, 6, 8))),
-        (None, NOW + timedelta(hours=1), (date(2026, 5, 31), date(2026, 6, 2))),
+        (NOW, NOW + timedelta(hours=1), (date(2026, 5, 30), date(2026, 6, 3))),
+        (NOW, NOW + timedelta(days=9), (date(2026, 5, 30), date(2026, 6, 12))),
+        (NOW + timedelta(days=5), NOW + timedelta(days=6), (date(2026, 5, 30), date(2026, 6, 9))),
+        (None, NOW + timedelta(hours=1), (date(2026, 5, 30), date(2026, 6, 3))),
     ],
     ids=["at once", "after a week", "a fresh attempt", "never begun"],
 )
@@ -287,7 +290,7 @@ def test_the_list_is_read_from_the_intake_to_now(
     first_at: datetime | None, now: datetime, days: tuple[date, date]
 ) -> None:
     """
-    With a day of slack on either side, since nobody knows the zone of the provider's days.
+    With two days of slack on either side: one for the zone of the days, one for their bounds.
     """
     withdrawal = a_withdrawal(first_attempt_at=first_at)
 
@@ -300,6 +303,42 @@ def test_a_clock_that_went_back_hides_no_day() -> None:
     """
     back = NOW - timedelta(days=3)
 
-    assert (date(2026, 5, 28), date(2026, 6, 3)) == days_to_read(
+    assert (date(2026, 5, 27), date(2026, 6, 4)) == days_to_read(
         a_withdrawal(), now=back, window=PATIENCE.window
     )
+
+
+def _by_day_inclusive(first: date, last: date, at: datetime) -> bool:
+    return first <= at.date() <= last
+
+
+def _by_day_exclusive(first: date, last: date, at: datetime) -> bool:
+    return first < at.date() < last
+
+
+def _by_midnight(first: date, last: date, at: datetime) -> bool:
+    since, until = (datetime.combine(day, time(), at.tzinfo) for day in (first, last))
+    return since < at < until
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [_by_day_inclusive, _by_day_exclusive, _by_midnight],
+    ids=["inclusive", "exclusive", "midnight"],
+)
+def test_in_no_zone_and_by_no_reading_of_a_day_a_payout_is_missed(
+    reading: Callable[[date, date, datetime], bool],
+) -> None:
+    """
+    What our call created is on the days asked for; else it would be told as expired, or made again.
+    """
+    missed = []
+    for hour, offset in product(range(24), range(-12, 15)):
+        taken_at = NOW.replace(hour=hour, minute=30)
+        withdrawal = a_withdrawal(an_order(taken_at=taken_at), first_attempt_at=taken_at)
+        created_at = taken_at.astimezone(timezone(timedelta(hours=offset)))
+        first, last = days_to_read(withdrawal, now=taken_at, window=PATIENCE.window)
+        if not reading(first, last, created_at):
+            missed.append((hour, offset))
+
+    assert [] == missed

@@ -31,13 +31,16 @@ if TYPE_CHECKING:
 _HOUR: Final = timedelta(hours=1)
 #: So far the worker's clock may be off. A list is read by days, so it must be less than one.
 _OFF_MAX: Final = 12 * _HOUR
+#: And so far where a memory began with a call long ago: when it has ended for certain is told by
+#: that clock, to within what the certainty has to spare.
+_OFF_MAX_COUNTING: Final = PATIENCE.forgotten - MEMORY - TIMEOUT - AFTERLIFE
 
 _spans = st.sampled_from(
     [SECOND, TIMEOUT + AFTERLIFE, PATIENCE.settling, 2 * _HOUR, PATIENCE.window, MEMORY]
 )
 #: Before the end of a window: enough for a call to leave, time out and still be under way.
 _brinks = st.sampled_from([SECOND, TIMEOUT + AFTERLIFE, _HOUR])
-_calls = st.tuples(
+_any_calls = st.tuples(
     *[
         st.builds(
             Call,
@@ -49,6 +52,15 @@ _calls = st.tuples(
     ]
     * 3
 )
+_GONE: Final = Call(Fate.NEVER_ARRIVED)
+#: What seldom comes about by chance: all calls of a run fail alike, or one is paid and not heard.
+_RUNS: Final[list[Calls]] = [
+    (Call(Fate.FAILED),) * 3,
+    (_GONE,) * 3,
+    (Call(Fate.ANSWER_LOST), _GONE, _GONE),
+    (Call(refuses=True),),
+]
+_calls = _any_calls | st.sampled_from(_RUNS)
 _crashes = st.sampled_from([*Crash, Crash.NOWHERE, Crash.NOWHERE])
 _deadlines = st.sampled_from([None, 10 * SECOND, 30 * _HOUR])
 _patiences = st.sampled_from([None, 30 * _HOUR, 60 * _HOUR])
@@ -147,7 +159,8 @@ class Payouts(RuleBasedStateMachine):
     @rule(by=_spans)
     def jump(self, by: timedelta) -> None:
         """The worker's clock jumps forward."""
-        self.worker.ahead = min(self.worker.ahead + by, _OFF_MAX)
+        off_max = _OFF_MAX_COUNTING if self.provider.counts_from_first else _OFF_MAX
+        self.worker.ahead = min(self.worker.ahead + by, off_max)
 
     @precondition(lambda self: self.provider.payouts)
     @rule(status=st.sampled_from(sorted(MOVES[Status.PENDING])))

@@ -254,9 +254,9 @@ def test_only_the_exact_period_is_to_be_explained(day: date | None, count: int) 
 
 def test_the_days_to_read_are_wider_than_the_period() -> None:
     """
-    A day for the zone, and one more at the end for a call that leaves a day after its request.
+    By two for zone and bounds, and one more for a call that leaves a day after its request.
     """
-    assert (date(2026, 6, 2), date(2026, 6, 12)) == PERIOD.days
+    assert (date(2026, 6, 1), date(2026, 6, 13)) == PERIOD.days
 
 
 @pytest.mark.parametrize(

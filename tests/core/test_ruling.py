@@ -198,7 +198,7 @@ def test_what_the_provider_does_not_know_is_not_adopted() -> None:
 
 def test_a_fresh_attempt_begins_on_a_persons_word() -> None:
     """
-    Nothing is left of the doubt: the create call is intended anew, with a window of its own.
+    Nothing is left of the doubt: the create call is intended anew. Its key is as old as it was.
     """
     decision = not_created()
 
@@ -212,7 +212,6 @@ def test_a_fresh_attempt_begins_on_a_persons_word() -> None:
             reason=None,
             held_refusal=None,
             in_doubt=False,
-            first_attempt_at=None,
             empty_lookups=0,
             looks=0,
             changed_at=LATER,
@@ -228,7 +227,7 @@ def test_a_fresh_attempt_begins_on_a_persons_word() -> None:
 
 def test_a_ruling_is_no_permit() -> None:
     """
-    The intent has to be committed first, and the window counts from it.
+    The intent has to be committed first, and a key in use keeps the window that it has.
     """
     decision = not_created()
 
@@ -240,7 +239,7 @@ def test_a_ruling_is_no_permit() -> None:
         patience=PATIENCE,
     )
     assert granted is not None
-    assert LATER + PATIENCE.window == granted.valid_until
+    assert NOW + PATIENCE.window == granted.valid_until
 
 
 def test_what_is_too_late_by_now_expires() -> None:

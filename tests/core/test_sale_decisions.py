@@ -296,6 +296,18 @@ def test_looks_in_between_do_not_count() -> None:
     assert (1, SETTLED) == (once.sales[0].empty_lookups, once.due_at)
 
 
+def test_a_list_of_orders_counts_from_when_it_was_asked_for() -> None:
+    """
+    Asked for too early, it says too little, however long its answer took.
+    """
+    once = looked_for(selling(UNKNOWN)).withdrawal
+
+    early = looked_for(once, asked_at=SETTLED - SECOND, now=SETTLED + SECOND).withdrawal
+    late = looked_for(early, asked_at=SETTLED, now=SETTLED + SECOND).withdrawal
+
+    assert (1, 2) == (early.sales[0].empty_lookups, late.sales[0].empty_lookups)
+
+
 @pytest.mark.parametrize(
     ("before", "events", "sales"),
     [

@@ -10,6 +10,7 @@ import pytest
 
 from tests.core.builders import NOW, PATIENCE, SECOND
 from tests.core.sale_builders import (
+    CANCELLED,
     CLOSED,
     FAILED,
     FILLED,
@@ -21,6 +22,7 @@ from tests.core.sale_builders import (
     UNSETTLED,
     a_report,
     a_sale,
+    seen,
     selling,
     statuses,
 )
@@ -34,6 +36,7 @@ from worker.core.ruling import (
     unread,
 )
 from worker.core.sale import OrdersListed
+from worker.core.sale_steps import Cancel, End, sale_step
 from worker.core.steps import Step, next_step
 from worker.core.withdrawal import Reason, ReasonCode, Status
 
@@ -159,7 +162,55 @@ def test_a_sold_order_is_neither_exchanged_nor_placed_again() -> None:
 
     assert Inadmissible("the order is ord_7, and only its proceeds are missing") == adopt(other)
     assert isinstance(again, Inadmissible)
-    assert again.why.startswith("ord_1 is sold: adopt it once its proceeds are there")
+    assert (
+        "ord_1 is sold: adopt it once its proceeds are there; to give the request up, cancel it"
+        " first, and rule so again"
+    ) == again.why
+
+
+def test_an_order_of_the_same_request_is_named_as_such() -> None:
+    """
+    It belongs to nobody else, and yet is not the one that is ruled on.
+    """
+    mine = replace(ADOPT, withdrawal_id="ord_0")
+    why = Inadmissible("ord_0 is another order of this same request")
+
+    assert (why, why) == tuple(
+        decide_order_adoption(doubt, 1, mine, a_report(0), is_anothers=False, now=LATER)
+        for doubt in (DOUBTED, UNPAID)
+    )
+
+
+def test_a_sold_order_is_given_up_once_the_request_is_cancelled() -> None:
+    """
+    Whatever rests is cancelled, and it ends as was wished; what was sold stays in its orders.
+    """
+    unwanted = replace(UNPAID, sales=(*UNPAID.sales, a_sale(2, OPEN)), cancel_wanted=True)
+
+    decision = not_placed(unwanted)
+
+    assert isinstance(decision, Decision)
+    (change,) = decision.changes
+    assert (Status.RECEIVED, "Ada", LATER) == (
+        change.status,
+        change.operator,
+        decision.withdrawal.due_at,
+    )
+    assert Cancel((2,)) == sale_step(decision.withdrawal, now=LATER)
+    ended = seen(decision.withdrawal, a_report(2, CANCELLED), first=2, now=LATER).withdrawal
+    assert (Status.CANCELLED, [FILLED, UNSETTLED, CANCELLED]) == (ended.status, statuses(ended))
+
+
+def test_what_could_be_given_up_as_too_late_may_be() -> None:
+    """
+    It rests from before its time was over; now it ends as expired.
+    """
+    late = replace(UNPAID, order=replace(UNPAID.order, not_after=LATER - SECOND))
+
+    decision = not_placed(late)
+
+    assert isinstance(decision, Decision)
+    assert End() == sale_step(decision.withdrawal, now=LATER)
 
 
 def test_an_order_is_placed_again_on_a_persons_word() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -35,6 +36,7 @@ from worker.core.withdrawal import Reason, ReasonCode, Status, Withdrawal
 if TYPE_CHECKING:
     from worker.core.sale_steps import SaleStep
 
+DAY: Final = timedelta(days=1)
 LATE: Final = an_order(not_after=NOW - SECOND)
 TOO_LATE: Final = {"order": LATE}
 
@@ -188,3 +190,22 @@ def test_a_person_rules_on_proceeds_that_never_came() -> None:
     both = selling(UNSETTLED, UNKNOWN, status=Status.UNRESOLVED)
 
     assert (1, 1, None) == (doubtful(resting), doubtful(both), doubtful(selling(UNSETTLED)))
+
+
+def test_of_several_that_are_sold_the_one_that_waits_longest_is_ruled_on() -> None:
+    """
+    Or the one that the person names. Since when one waits that has no time was never heard.
+    """
+    recent, overdue = (
+        a_sale(index, UNSETTLED, sold_at=NOW - days * DAY) for index, days in ((1, 1), (2, 10))
+    )
+    resting = selling(UNSETTLED, recent, overdue, FILLED, status=Status.UNRESOLVED)
+
+    assert (2, 1, 0) == (
+        doubtful(resting),
+        doubtful(resting, "ord_1"),
+        doubtful(resting, "ord_0"),
+    )
+    # Nobody rules on what is settled, nor on what is not this request's.
+    assert (2, 2) == (doubtful(resting, "ord_3"), doubtful(resting, "ord_7"))
+    assert 0 == doubtful(selling(UNKNOWN, recent, status=Status.UNRESOLVED), "ord_1")

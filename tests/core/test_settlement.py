@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.core.builders import NOW, PATIENCE, SECOND
+from tests.core.builders import NOW, PATIENCE, SECOND, an_order
 from tests.core.sale_builders import (
     CANCEL,
     CANCELLED,
@@ -26,6 +26,9 @@ from worker.core.sale import OrderReport, Sale, SaleStatus, contradiction
 from worker.core.steps import Step, next_step
 from worker.core.withdrawal import Errand, Reason, ReasonCode, Status
 
+if TYPE_CHECKING:
+    from worker.core.withdrawal import Order, Withdrawal
+
 SOLD: Final = a_report(0, UNSETTLED, filled_quantity=None)
 IN_VAIN: Final = (
     "an order is sold, and for 10 days the provider has not shown that its proceeds can be"
@@ -34,6 +37,12 @@ IN_VAIN: Final = (
 DAYS_LATER: Final = NOW + timedelta(days=10)
 #: An order for an amount of cash, as it was composed.
 NOMINAL: Final = a_sale(quantity=None, cash_amount="500.00")
+
+
+def a_sold(order: Order) -> Withdrawal:
+    """What this asks for, with its only order sold since now."""
+    sold = a_sale(status=UNSETTLED, sold_at=NOW, filled_quantity="3")
+    return selling(sold, order=order, status=Status.RAISING_CASH)
 
 
 def test_a_sold_order_is_awaited_until_it_is_settled() -> None:
@@ -76,6 +85,43 @@ def test_proceeds_that_never_come_are_left_to_a_person() -> None:
     assert parked.withdrawal.due_at is None
     assert [UNSETTLED] == statuses(parked.withdrawal)
     assert Reason(ReasonCode.OUTCOME_UNKNOWN, detail=IN_VAIN) == parked.withdrawal.reason
+
+
+def test_a_request_that_waits_for_funds_for_longer_is_not_parked_before() -> None:
+    """
+    Funds that are not settled are waited for as well; a shorter wait does not shorten the ten days.
+    """
+    patient = an_order(wait_for_funds_until=DAYS_LATER + timedelta(days=10))
+    hasty = an_order(wait_for_funds_until=NOW + timedelta(days=1))
+    over = patient.wait_for_funds_until
+    assert over is not None
+
+    waiting = seen(a_sold(patient), SOLD, now=over - SECOND)
+    parked = seen(waiting.withdrawal, SOLD, now=over)
+    early = seen(a_sold(hasty), SOLD, now=DAYS_LATER - SECOND)
+
+    assert ((), ()) == (waiting.changes, early.changes)
+    assert Status.UNRESOLVED is parked.withdrawal.status
+    assert parked.withdrawal.reason is not None
+    assert IN_VAIN.replace("10", "20") == parked.withdrawal.reason.message
+
+
+def test_a_request_with_a_time_limit_ends_by_that_alone() -> None:
+    """
+    Its proceeds are awaited until then, and after that it has expired: no person has to rule.
+    """
+    limited = an_order(
+        not_after=DAYS_LATER + timedelta(days=2), wait_for_funds_until=NOW + timedelta(days=1)
+    )
+    over = limited.not_after
+    assert over is not None
+
+    waiting = seen(a_sold(limited), SOLD, now=over)
+    ended = seen(waiting.withdrawal, SOLD, now=over + SECOND).withdrawal
+
+    assert () == waiting.changes
+    assert (Status.REJECTED, Reason(ReasonCode.EXPIRED)) == (ended.status, ended.reason)
+    assert [UNSETTLED] == statuses(ended)
 
 
 def test_what_is_settled_after_days_goes_on() -> None:

@@ -21,6 +21,8 @@ from worker.core.steps import Step, expire, next_step, refuse_at_the_door
 from worker.core.withdrawal import TERMINAL, Reason, ReasonCode, Status, Withdrawal
 
 WINDOW: Final = PATIENCE.window
+#: From the first call until the last that may have left since is forgotten.
+CERTAIN: Final = WINDOW + PATIENCE.forgotten
 GRAIN: Final = timedelta(microseconds=1)
 LIMITED: Final = an_order(not_after=NOW + timedelta(hours=1))
 #: How far a clock may go back before an age that it tells is not believed.
@@ -69,7 +71,9 @@ STEPS: Final[list[tuple[str, Withdrawal, datetime, Step]]] = [
     ("cancel, clear", a_withdrawal(in_doubt=False, **WANTED), NOW, Step.ABANDON),
     ("key still in use", SHORT, NOW + WINDOW - GRAIN, Step.CREATE),
     ("key perhaps forgotten", SHORT, NOW + WINDOW, Step.WAIT),
-    ("key forgotten", SHORT, NOW + PATIENCE.forgotten, Step.CREATE),
+    ("last call perhaps remembered", SHORT, NOW + CERTAIN - GRAIN, Step.WAIT),
+    ("key forgotten", SHORT, NOW + CERTAIN, Step.CREATE),
+    ("key used in the future", SHORT, NOW - BELIEF - GRAIN, Step.WAIT),
     ("waited enough", replace(SHORT, order=FUNDED), NOW + timedelta(days=2), Step.EXPIRE),
 ]
 

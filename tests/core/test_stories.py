@@ -100,14 +100,14 @@ def test_a_crash_before_the_answer_was_written_down_pays_once() -> None:
 
 def test_what_never_arrived_is_paid_in_the_end() -> None:
     """
-    No request is lost: after the key's window and an empty list it is sent afresh.
+    No request is lost: after the key's window and an empty list it waits, and is sent afresh.
     """
     worker = a_worker(lag=PATIENCE.settling)
     worker.take(marked=True, left=None)
     worker.submit_first(0, UNHEARD, Crash.NOWHERE)
     worker.provider.pass_time(PATIENCE.window)
 
-    assert [*[Step.LOOKUP] * 3, Step.CREATE] == go_on(worker, times=4)
+    assert [*[Step.LOOKUP] * 3, Step.WAIT, Step.CREATE] == go_on(worker, times=5)
     assert Status.PENDING is worker.rows[0].status
     assert 1 == len(worker.provider.paid(worker.rows[0]))
 

@@ -20,7 +20,7 @@ from tests.dashboard.answers import Mark, Series, Shown
 from tests.dashboard.day import COURSE, a_day
 from tests.dashboard.grafana import Dashboard, Query, View, queries
 from tests.dashboard.scene import a_scene
-from tests.services.postgres_node import PostgresNode, find_postgres
+from tests.services.postgres_node import BRISK, PostgresNode, brisk_folder, find_postgres
 from tests.services.prometheus_node import PrometheusNode, Target, find_prometheus
 from worker.demo.ports import free_ports
 from worker.demo.rabbitmq_node import RabbitmqNode, find_rabbitmq
@@ -149,8 +149,8 @@ def _ground(folder: Path) -> Iterator[tuple[str, str, Path]]:
     with ExitStack() as stack:
         broker = stack.enter_context(RabbitmqNode(folder / "rabbitmq", rabbitmq))
         # Not below the folder: that one is closed to the user the server runs as.
-        data = stack.enter_context(tempfile.TemporaryDirectory(prefix="withdrawals-"))
-        server = stack.enter_context(PostgresNode(Path(data), postgres, syncs=False))
+        data = stack.enter_context(brisk_folder())
+        server = stack.enter_context(PostgresNode(data, postgres, settings=BRISK))
         yield broker.url, server.create_database(), prometheus
 
 

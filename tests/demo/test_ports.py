@@ -1,9 +1,13 @@
 """Ports for programs of one's own: free, and nobody else's in another process."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from worker.demo.ports import free_ports
 
@@ -66,7 +70,38 @@ def test_what_an_ended_process_had_is_free_again(tmp_path: Path) -> None:
     assert len(first) + len(second) > len(first | second)
 
 
-def _told(code: str, **environment: str) -> list[set[int]]:
+@pytest.mark.parametrize("obstacle", ["a folder", "a link"])
+def test_what_stands_in_the_way_of_the_file_is_raised(tmp_path: Path, obstacle: str) -> None:
+    """
+    At once, and by its name: without the file no port is ever anybody's.
+    """
+    path = tmp_path / f"withdrawals-worker-ports-{os.getuid()}"
+    if obstacle == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        _told(_TELL, seconds=20, TMPDIR=str(tmp_path))
+
+    assert str(path) in raised.value.stderr.splitlines()[-1]
+
+
+def test_a_file_without_locks_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    No port would ever be ours there; a byte that is another's is no such thing.
+    """
+
+    def lockless(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "lockf", lockless)
+
+    with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)):
+        free_ports(1)
+
+
+def _told(code: str, *, seconds: float = 60, **environment: str) -> list[set[int]]:
     """Run the code in a process of its own; return the ports of each line that it tells."""
     told = subprocess.run(
         (sys.executable, "-c", code),
@@ -74,6 +109,6 @@ def _told(code: str, **environment: str) -> list[set[int]]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=seconds,
     )
     return [{int(port) for port in line.split()} for line in told.stdout.splitlines()]

@@ -1,8 +1,9 @@
 """A worker that takes a key for forgotten after seconds: `python -m tests.faults.brisk run`.
 
-The worker is the real one but for this. When a provider has forgotten a key for certain is no
-setting: below the provider's own memory, which lasts a day, a fresh attempt could pay twice. In a
-run nothing is forgotten but by the nemesis, and never while the window of a key is open."""
+The worker is the real one but for this. How long after the last call a provider has forgotten a key
+for certain is no setting: below the provider's own memory, which lasts a day, a fresh attempt could
+pay twice. In a run nothing is forgotten but by the nemesis, and never while the window of a key is
+open: the last call leaves when it ends, and a moment later all are forgotten."""
 
 from __future__ import annotations
 
@@ -10,7 +11,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tests.faults.plan import WINDOW
 from worker.app import house, parts
 from worker.cli.main import main
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def patience_of(settings: Settings) -> Patience:
     """Return the waiting times of the settings, and that one."""
-    return replace(parts.patience_of(settings), forgotten=WINDOW + timedelta(seconds=1))
+    return replace(parts.patience_of(settings), forgotten=timedelta(seconds=1))
 
 
 if __name__ == "__main__":

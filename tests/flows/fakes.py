@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Final
 from pydantic import Field
 
 from tests.flows.market import Market, Stocks
-from worker.core.answers import Answer, Conflicted, Entry, EntryAnswer, Listed, Refused, Reported
+from worker.core.answers import (
+    Answer,
+    Conflicted,
+    Denied,
+    Entry,
+    EntryAnswer,
+    Listed,
+    Refused,
+    Reported,
+    Throttled,
+)
 from worker.core.requests import Identifier, Request
 from worker.core.withdrawal import Reason, ReasonCode, Status, reference_token
 from worker.flows.ports import PublishUnconfirmed
@@ -120,6 +130,8 @@ class Paid:
 class FakeProvider:
     """Pays what it is asked to, remembers keys for a day, and records every call.
 
+    The day of a key begins with the first call that it heard, whatever came of that, and is not
+    renewed: what was refused or failed is executed anew under the same record.
     It tells the truth unless `says` (create), `looks`, `lists`, `entries` or `cancels` hold
     something else, which they give out one by one. `wallet` is what its wallets hold.
     `takes_references` tells whether a body has room for our reference, `keeps_to_days` whether the
@@ -139,7 +151,10 @@ class FakeProvider:
     cancelled: list[str] = field(default_factory=list)
     wallet: Decimal | None = None
     wallets_read: int = 0
+    #: What happens while a wallet is read.
+    wallet_read: Callable[[], None] = lambda: None
     calls: list[Call] = field(default_factory=list)
+    heard: dict[str, datetime] = field(default_factory=dict)
     looked: list[str] = field(default_factory=list)
     listings: list[tuple[str, date, date]] = field(default_factory=list)
     paid: list[Paid] = field(default_factory=list)
@@ -184,6 +199,8 @@ class FakeProvider:
         saying = self.says.popleft() if self.says else Saying(pays=True)
         if saying.meanwhile is not None:
             await saying.meanwhile()
+        if not isinstance(saying.answer, Throttled | Denied):
+            self._hear(permit.idempotency_key)
         paid = self._pay(permit) if saying.pays or saying.answer is None else None
         if isinstance(saying.answer, Exception):
             raise saying.answer
@@ -237,6 +254,7 @@ class FakeProvider:
     async def available(self, _party_id: str, _currency: str) -> Decimal | None:
         """Tell what the wallet holds."""
         self.wallets_read += 1
+        self.wallet_read()
         return self.wallet
 
     async def entry(self, party_id: str, withdrawal_id: str) -> EntryAnswer:
@@ -248,9 +266,17 @@ class FakeProvider:
                 return _entry(paid)
         return Refused(Reason(ReasonCode.NOT_FOUND))
 
+    def _hear(self, key: str) -> datetime:
+        """Return when the record of a key began, be it now."""
+        now = self.now()
+        if now - self.heard.get(key, now) >= timedelta(hours=24):
+            del self.heard[key]
+        return self.heard.setdefault(key, now)
+
     def _pay(self, permit: Permit) -> Paid:
+        since = self._hear(permit.idempotency_key)
         for paid in self.paid:
-            if paid.key == permit.idempotency_key and self.now() - paid.at < timedelta(hours=24):
+            if paid.key == permit.idempotency_key and paid.at >= since:
                 return paid
         body = json.loads(permit.body)
         paid = Paid(

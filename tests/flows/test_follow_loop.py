@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.flows.fakes import FakeProvider, Saying
 from tests.flows.flaky import Line
@@ -17,7 +17,10 @@ from worker.core.withdrawal import Status
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    import pytest
+
     from worker.core.answers import Answer
+    from worker.core.change import Held
 
 #: What `House` allows.
 CONCURRENCY = 4
@@ -240,3 +243,36 @@ async def test_of_a_provider_on_trial_one_step_at_a_time(house: House) -> None:
 
     assert 1 == in_work
     assert 1 == slow.most_waiting
+
+
+async def test_on_trial_nothing_is_taken_out_of_the_intakes_hand(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Not even what was taken in while the claim before was being committed: it has one create call.
+    """
+    house.trial.add("bank")
+    answered = asyncio.Event()
+
+    async def slowly() -> None:
+        await answered.wait()
+
+    house.bank.says.append(Saying(pays=True, meanwhile=slowly))
+    claim = house.line.claim_due
+    intakes: list[asyncio.Task[object]] = []
+
+    async def while_one_is_taken_in(*given: Any, **options: Any) -> list[Held]:  # noqa: ANN401
+        found = await claim(*given, **options)
+        if not intakes:
+            intakes.append(asyncio.create_task(house.deliver()))
+            await until(lambda: bool(house.bank.calls))
+        return found
+
+    monkeypatch.setattr(house.line, "claim_due", while_one_is_taken_in)
+    begun = await house.follow.take_up(5)
+    answered.set()
+    await asyncio.gather(*intakes)
+    await house.follow.finish()
+
+    assert 0 == begun
+    assert 1 == len(house.bank.calls)

@@ -6,6 +6,7 @@ runs out between two steps. The list decides."""
 from __future__ import annotations
 
 import itertools
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from tests.flows.fakes import Saying
 from tests.flows.flaky import Line
 from tests.flows.house import PATIENCE, House, die, open_house
 from worker.core.answers import Conflicted, Denied, Refused, Unclear
+from worker.core.events import moment
 from worker.core.limits import EMPTY_LOOKUPS_NEEDED, FRESH_ATTEMPTS_END_AFTER
 from worker.core.ruling import NotCreated
 from worker.core.withdrawal import Reason, ReasonCode, Status
@@ -79,11 +81,19 @@ async def _a_day_later(house: House, *, redelivered: bool) -> None:
     assert Status.PENDING is await house.status()
 
 
-async def test_a_fresh_attempt_begins_only_after_enough_empty_look_ups(house: House) -> None:
+async def test_a_fresh_attempt_begins_only_after_enough_empty_look_ups(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     """
-    What the list does not show, a settling delay apart, never arrived: then it is paid, once.
+    What the list does not show, a settling delay apart, was not made: then it is paid, once.
+
+    Its calls may have been heard and failed: it rests until the last of them is surely forgotten,
+    by its due time, and says so.
     """
+    caplog.set_level(logging.INFO)
     await _silent(house)
+    begun_at = (await house.known()).held.withdrawal.first_attempt_at
+    assert begun_at is not None
     house.clock.at += PATIENCE.window
     calls = []
     for _ in range(EMPTY_LOOKUPS_NEEDED):
@@ -91,8 +101,18 @@ async def test_a_fresh_attempt_begins_only_after_enough_empty_look_ups(house: Ho
         calls.append(len(house.bank.calls))
         house.clock.at += PATIENCE.settling
     await house.step()
+    resting = (await house.known()).held.withdrawal
+    assert resting.due_at is not None
+    house.clock.at = resting.due_at
+    await house.step()
     known = await house.known()
 
+    assert begun_at + PATIENCE.window + PATIENCE.forgotten == resting.due_at
+    assert [(resting.order.message_id, moment(resting.due_at))] == [
+        (vars(line)["message_id"], vars(line)["due_at"])
+        for line in caplog.records
+        if line.message == "fresh attempt waits"
+    ]
     assert [TRIES] * EMPTY_LOOKUPS_NEEDED == calls
     assert TRIES + 1 == len(house.bank.calls)
     assert 1 == len(house.bank.paid)
@@ -111,8 +131,10 @@ async def test_the_fresh_attempt_has_a_horizon_of_its_own(house: House) -> None:
     for _ in range(EMPTY_LOOKUPS_NEEDED + 1):
         await house.step()
         house.clock.at += PATIENCE.settling
+    house.clock.at += PATIENCE.forgotten
+    await house.step()
     after_fresh = len(house.bank.calls)
-    house.clock.at += PATIENCE.window - PATIENCE.settling * 2
+    house.clock.at += PATIENCE.window - PATIENCE.settling
     await house.step()
     before_horizon = len(house.bank.calls)
 
@@ -172,6 +194,31 @@ async def test_the_horizon_passes_between_intent_and_call(house: House) -> None:
     assert TRIES == len(house.bank.calls)
     assert Status.PENDING is await house.status()
     assert 1 == len(house.bank.paid)
+
+
+async def test_the_horizon_passes_while_a_wallet_is_read(house: House) -> None:
+    """
+    Between the choice of the step and the intent: the key stays as old as it is, and it rests.
+
+    Made young there, a call without an answer would be repeated when the key is forgotten.
+    """
+    house.bank.say(Refused(Reason(ReasonCode.INSUFFICIENT_FUNDS)))
+    until = house.clock.at + timedelta(days=3)
+    await house.deliver(wait_for_funds_until=until.isoformat())
+    house.clock.at += PATIENCE.window - timedelta(seconds=1)
+    house.bank.wallet_read = lambda: house.clock.advance(seconds=2)
+    house.bank.say(SILENCE, pays=True)
+    (held,) = await house.line.claim_due(1, busy=())
+    await house.follow.take_step(held)
+    known = (await house.known()).held.withdrawal
+
+    assert (1, 1) == (house.bank.wallets_read, len(house.bank.calls))
+    assert (False, held.withdrawal.first_attempt_at) == (known.in_doubt, known.first_attempt_at)
+    house.clock.advance(seconds=2)
+    await house.step()
+    resting = (await house.known()).held.withdrawal
+    assert known.first_attempt_at is not None
+    assert known.first_attempt_at + PATIENCE.window + PATIENCE.forgotten == resting.due_at
 
 
 async def test_the_horizon_passes_between_two_tries(house: House) -> None:
@@ -300,9 +347,9 @@ async def test_a_start_after_a_long_downtime_looks_before_it_pays(
     assert [Status.PENDING, unpaid] * 3 == statuses
 
 
-async def test_a_ruling_has_a_horizon_of_its_own(house: House) -> None:
+async def test_a_ruling_does_not_move_the_horizon(house: House) -> None:
     """
-    The fresh attempt on a person's word stays silent: after its window the list decides again.
+    The fresh attempt on a person's word stays silent: after the key's window the list decides.
     """
     house.bank.say(Conflicted())
     await house.deliver()
@@ -319,9 +366,11 @@ async def test_a_ruling_has_a_horizon_of_its_own(house: House) -> None:
         house.bank.say(SILENCE, pays=number == TRIES - 1)
     await house.step()
     calls = len(house.bank.calls)
+    known = (await house.known()).held.withdrawal
     house.clock.advance(hours=25)
     await house.step()
 
+    assert held.withdrawal.first_attempt_at == known.first_attempt_at
     assert 1 + TRIES == calls == len(house.bank.calls)
     assert ["received", "unresolved", "received", "pending"] == await house.events()
     assert 1 == len(house.bank.paid)
@@ -337,9 +386,10 @@ async def test_a_replica_that_slept_past_the_horizon_sends_nothing(house: House)
     await die(house)
     house.clock.advance(minutes=1)
     async with open_house(house.url, clock=house.clock, bank=house.bank) as other:
-        for _ in range(EMPTY_LOOKUPS_NEEDED):
+        for _ in range(EMPTY_LOOKUPS_NEEDED + 1):
             await other.step()
             other.clock.at += PATIENCE.settling
+        other.clock.at += PATIENCE.forgotten
         await other.step()
         calls = len(other.bank.calls)
         await house.follow.take_step(asleep)

@@ -15,8 +15,8 @@ from tests.flows.market import Word
 from tests.ledger import second
 from worker.core.answers import Conflicted, Denied, NotNow, Refused, Throttled, Trace, Unclear
 from worker.core.limits import EMPTY_LOOKUPS_NEEDED, SETTLEMENT_WAITED_FOR
-from worker.core.ruling import Adopt, NotCreated
-from worker.core.sale import SaleStatus, sale_key
+from worker.core.ruling import Adopt, Inadmissible, NotCreated
+from worker.core.sale import OrderReport, SaleStatus, sale_key
 from worker.core.selling import CLOSED_MARKET_WAITED_FOR
 from worker.core.withdrawal import Errand, Reason, ReasonCode, Status
 from worker.flows.ports import LedgerUnavailable
@@ -26,7 +26,7 @@ from worker.ledger.store import open_ledger
 
 if TYPE_CHECKING:
     from worker.core.change import Held
-    from worker.core.ruling import Inadmissible, Ruling
+    from worker.core.ruling import Ruling
     from worker.core.sale import Sale
     from worker.core.withdrawal import Withdrawal
 
@@ -586,3 +586,109 @@ async def test_a_person_says_that_the_proceeds_are_there(house: House) -> None:
     assert event["reason"]["message"].startswith("an order is sold, and for 10 days")
     assert 1 == len(house.bank.market.bodies)
     assert ["received", "raising_cash", "unresolved", "received", "pending"] == await house.events()
+
+
+async def test_proceeds_are_waited_for_as_long_as_the_request_says(house: House) -> None:
+    """
+    Beyond the ten days, and without a person: settled on the twelfth, it is sent.
+    """
+    house.bank.market.becomes = SaleStatus.UNSETTLED
+    until = house.clock.at + 2 * SETTLEMENT_WAITED_FOR
+    await sell(house, *ONE, wait_for_funds_until=until.isoformat())
+    await later(house, SETTLEMENT_WAITED_FOR)
+    house.bank.market.move("ord_1", SaleStatus.FILLED)
+    await later(house, timedelta(days=2))
+
+    assert ["received", "raising_cash", "pending"] == await house.events()
+
+
+async def overdue(house: House) -> Held:
+    """Two orders are sold, the first nine days after the second, which is overdue."""
+    market = house.bank.market
+    await sell(house)
+    market.move("ord_2", SaleStatus.UNSETTLED)
+    await later(house)
+    house.clock.at += timedelta(days=9)
+    market.move("ord_1", SaleStatus.UNSETTLED)
+    await later(house)
+    await later(house, timedelta(days=1))
+    assert Status.UNRESOLVED is await house.status()
+    return (await house.known()).held
+
+
+@pytest.mark.parametrize(
+    ("order_id", "left"),
+    [
+        ("ord_2", [SaleStatus.UNSETTLED, SaleStatus.FILLED]),
+        ("ord_1", [SaleStatus.FILLED, SaleStatus.UNSETTLED]),
+    ],
+)
+async def test_of_several_orders_the_overdue_one_is_shown_and_the_named_one_ruled_on(
+    house: House, order_id: str, left: list[SaleStatus]
+) -> None:
+    """
+    The other's proceeds are waited for on their own.
+    """
+    held = await overdue(house)
+    async with open_ledger(house.url, clock=house.clock) as ledger:
+        desk = Rulings(provider=house.bank, ledger=ledger, now=house.clock.now, patience=PATIENCE)
+        found = await desk.find(held)
+        ruled = await desk.settle(held, Adopt(order_id, "Ada", "there"), last_call_at=None)
+
+    assert [("ord_2", True)] == [(one.order.order_id, one.is_marked) for one in found.orders]
+    assert not isinstance(ruled, Inadmissible)
+    assert left == [sale.status for sale in ruled.withdrawal.sales]
+
+
+async def test_an_order_that_raises_cash_for_the_same_request_is_no_other_requests(
+    house: House,
+) -> None:
+    """
+    Two alike, of which one is in doubt: the list is shown with whose each is, in true words.
+    """
+    market = house.bank.market
+    market.nameless = True
+    await house.deliver(sell=[*ONE, *ONE])
+    first = OrderReport(order_id="ord_1", status=SaleStatus.OPEN)
+    market.says.extend([Word(first, executes=True), Word(SILENCE, executes=True)])
+    await house.step()
+    await later(house)
+    held = (await house.known()).held
+    async with open_ledger(house.url, clock=house.clock) as ledger:
+        desk = Rulings(provider=house.bank, ledger=ledger, now=house.clock.now, patience=PATIENCE)
+        found = await desk.find(held)
+        ruled = await desk.settle(held, Adopt("ord_1", "Ada", "that one"), last_call_at=None)
+
+    assert [("ord_1", True, False), ("ord_2", False, False)] == [
+        (one.order.order_id, one.is_siblings, one.is_owned) for one in found.orders
+    ]
+    assert Inadmissible("ord_1 is another order of this same request") == ruled
+
+
+async def test_a_person_gives_up_a_sold_order_that_was_cancelled(house: House) -> None:
+    """
+    The cancellation waits for the ruling, as every one of what rests; it is then its answer.
+    """
+    await sell(house, *ONE)
+    house.bank.market.move("ord_1", SaleStatus.UNSETTLED, "3")
+    await later(house)
+    await later(house, SETTLEMENT_WAITED_FOR)
+    not_created = NotCreated("Ada", "we give it up")
+    refused = await settle(house, (await house.known()).held, not_created, is_marked=True)
+    await house.cancel()
+    await house.step()
+    resting = await withdrawal(house)
+    await settle(house, (await house.known()).held, not_created, is_marked=True)
+    await later(house, timedelta(0))
+    event = await told(house)
+
+    assert isinstance(refused, Inadmissible)
+    assert (Status.UNRESOLVED, True) == (resting.status, resting.cancel_wanted)
+    assert ["received", "raising_cash", "unresolved", "received", "cancelled"] == (
+        await house.events()
+    )
+    assert [("unsettled", "3")] == [
+        (order["status"], order["filled_quantity"]) for order in event["orders"]
+    ]
+    assert ["cancelled"] == [row["outcome"] for row in await house.ledger.cancellations_of("req-1")]
+    assert [] == house.bank.paid

@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from sqlalchemy import Engine, event
 
 from worker.ledger.engine import address, is_sqlite
+from worker.ledger.migrate import migrate
+from worker.ledger.schema import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 async def read(url: str, query: str) -> list[tuple[Any, ...]]:
@@ -71,3 +73,39 @@ def _read_sqlite(url: str, query: str) -> list[tuple[Any, ...]]:
 def _write_sqlite(url: str, statement: str) -> None:
     with closing(sqlite(url)) as connection:
         connection.executescript(statement)
+
+
+@asynccontextmanager
+async def copied(url: str) -> AsyncIterator[str]:
+    """The URL of a copy of a ledger as it is at this moment: its backup. Nobody may be writing."""
+    copy = f"{url}_copy"
+    if is_sqlite(url):
+        with closing(sqlite(url)) as source, closing(sqlite(copy)) as target:
+            await asyncio.to_thread(source.backup, target)
+        yield copy
+        return
+    server, _, name = url.rpartition("/")
+    await _empty_copy(f"{server}/postgres", name)
+    await migrate(copy)
+    try:
+        await _copy_rows(url, copy)
+        yield copy
+    finally:
+        await write(f"{server}/postgres", f'DROP DATABASE "{name}_copy" WITH (FORCE)')
+
+
+async def _empty_copy(server: str, name: str) -> None:
+    await write(server, f'DROP DATABASE IF EXISTS "{name}_copy" WITH (FORCE)')
+    await write(server, f'CREATE DATABASE "{name}_copy"')
+
+
+async def _copy_rows(url: str, copy: str) -> None:
+    source, target = await asyncpg.connect(url), await asyncpg.connect(copy)
+    try:
+        for table in metadata.sorted_tables:
+            rows = await source.fetch(f'SELECT * FROM "{table.name}"')  # noqa: S608 - our own name
+            await target.copy_records_to_table(table.name, records=[tuple(row) for row in rows])
+        await target.execute("SELECT setval(pg_get_serial_sequence('withdrawals', 'id'), 1000000)")
+    finally:
+        await source.close()
+        await target.close()

@@ -438,7 +438,9 @@ def check_looked_up(taken: Withdrawal, row: Row, answer: ListAnswer) -> None:
     """What follows from a look-up that found nothing, while the key is remembered and after."""
     doubted = replace(taken, held_refusal=REFUSAL)
     decided, decided_late = (
-        decide_lookup(doubted, answer, Candidates(), now=now, patience=PATIENCE, chance=0.5)
+        decide_lookup(
+            doubted, answer, Candidates(), asked_at=now, now=now, patience=PATIENCE, chance=0.5
+        )
         for now in (NOW, MUCH_LATER)
     )
     counted = int(row.meaning is Meaning.LISTED)
@@ -495,7 +497,9 @@ def check_order_looked_up(row: Row, answer: OrdersAnswer) -> None:
     """What follows from a look-up that found nothing, while that may change and after."""
     doubted = selling(status=SaleStatus.UNKNOWN, first_attempt_at=NOW)
     decided, decided_late = (
-        decide_found(doubted, 0, answer, Found(), now=now, patience=PATIENCE, chance=0.5).withdrawal
+        decide_found(
+            doubted, 0, answer, Found(), asked_at=now, now=now, patience=PATIENCE, chance=0.5
+        ).withdrawal
         for now in (NOW, MUCH_LATER)
     )
     hopeless = row.meaning is Meaning.REFUSED
@@ -661,7 +665,9 @@ async def test_an_unclear_answer_says_how_long_to_keep_away(
     for decided in (
         decide_create(taken, created, now=NOW, patience=PATIENCE, chance=0.5),
         decide_look(pending, seen, now=NOW, patience=PATIENCE, chance=0.5),
-        decide_lookup(taken, listed, Candidates(), now=NOW, patience=PATIENCE, chance=0.5),
+        decide_lookup(
+            taken, listed, Candidates(), asked_at=NOW, now=NOW, patience=PATIENCE, chance=0.5
+        ),
     ):
         assert decided.withdrawal.due_at == NOW + max(timedelta(seconds=wait or 0), OWN_DELAY)
 

@@ -165,14 +165,36 @@ async def test_a_list_that_moves_while_it_is_read_is_unclear(
 
 async def test_an_entry_is_told_once() -> None:
     """
-    One that was met twice is one, as it was seen last.
+    One that is on the one page twice is one, as it was seen last: nothing can have moved.
     """
-    first = a_page(an_entry(1), an_entry(2), an_entry(3), has_more=True)
-    answer, _ = await listed(first, a_page(an_entry(3), an_entry(1, status="completed")))
+    answer, _ = await listed(a_page(an_entry(1), an_entry(2), an_entry(1, status="completed")))
+
+    assert ["wd_0001", "wd_0002"] == ids(answer)
+    assert isinstance(answer, Listed)
+    assert Status.COMPLETED is answer.entries[0].reported.status
+
+
+async def test_the_last_entry_of_a_page_is_told_as_it_was_seen_last() -> None:
+    """
+    It is on two pages by our own wish.
+    """
+    first = a_page(an_entry(1), an_entry(2), has_more=True)
+    answer, _ = await listed(first, a_page(an_entry(2, status="completed"), an_entry(3)))
 
     assert ["wd_0001", "wd_0002", "wd_0003"] == ids(answer)
     assert isinstance(answer, Listed)
-    assert Status.COMPLETED is answer.entries[0].reported.status
+    assert Status.COMPLETED is answer.entries[1].reported.status
+
+
+async def test_opposite_moves_between_two_pages_are_unclear() -> None:
+    """
+    Each page begins where it should; the one that slipped through may be the one looked for.
+    """
+    first = a_page(an_entry(1), an_entry(2), an_entry(3), has_more=True)
+    # Meanwhile 4 went to the front and 1 to the end, so 3 stands where it stood.
+    answer, _ = await listed(first, a_page(an_entry(3), an_entry(5), an_entry(1)))
+
+    assert Unclear("list_moved") == answer
 
 
 @pytest.mark.parametrize("entries", [[], [an_entry()]], ids=["empty", "one"])

@@ -122,7 +122,7 @@ async def test_a_refused_look_up_is_never_final(row: Row) -> None:
         async with row.canned(said) as server, row.opened(server.base_url, Options()) as provider:
             answer = await provider.listed(row.party, YESTERDAY, TOMORROW)
         decision = decide_lookup(
-            doubted, answer, Candidates(), now=NOW, patience=PATIENCE, chance=0.5
+            doubted, answer, Candidates(), asked_at=NOW, now=NOW, patience=PATIENCE, chance=0.5
         )
 
         assert isinstance(answer, Refused)

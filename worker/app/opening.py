@@ -11,6 +11,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from worker.app.budgets import BudgetOrAlone
 from worker.flows.ports import LedgerUnavailable, StepRefused
 from worker.flows.troubles import Troubles
 from worker.ledger.engine import is_sqlite, place, sole_worker
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack, ExitStack
     from datetime import timedelta
 
+    from worker.app.budgets import Budgets
     from worker.ledger.store import Ledger
 
 _log = logging.getLogger(__name__)
@@ -82,17 +84,18 @@ async def make_ready(
             await waiting
 
 
-async def open_if_there(url: str, stack: AsyncExitStack) -> Ledger | None:
+async def open_if_there(url: str, stack: AsyncExitStack) -> Budgets | None:
     """Open a ledger for its request budget, until `stack` closes it; None where there is none yet.
 
     That is one that cannot be reached too, or was not brought up to date: whoever asks does without
-    its memory, and only paces its calls by it.
+    its memory, and only paces its calls by it. One that takes no writes is done without as well, at
+    a modest pace, once that shows.
     """
     try:
         await require_schema(url)
     except (SchemaOutdated, LedgerUnavailable):
         return None
-    return await stack.enter_async_context(open_ledger(url))
+    return BudgetOrAlone(await stack.enter_async_context(open_ledger(url)))
 
 
 async def migrate_once_there(url: str, *, wait: timedelta) -> tuple[str | None, str]:

@@ -14,6 +14,7 @@ import httpx
 
 from config.signing_keys import read_signing_key
 from config.urls import networks
+from worker.app.budgets import MODEST_SHARE
 from worker.core.budget import gap_of
 from worker.core.schedule import Patience, Schedule
 from worker.core.signatures import Algorithm, Encoding, Scheme, SignedContent
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from config.bluum import Webhook
     from config.settings import Settings
     from config.upvest import Upvest as UpvestGroup
+    from worker.app.budgets import Budgets
     from worker.core.budget import Reserved, Wish
     from worker.core.requests import Request
     from worker.flows.journey import Journeys
@@ -63,9 +65,6 @@ SHAPES: Final[Mapping[str, type[Request]]] = {
 }
 
 _RETRY_JITTER: Final = 0.5
-#: What the commands that manage webhooks take of a rate limit without a ledger: less than the
-#: budget leaves free.
-_SUBSCRIPTIONS_SHARE: Final = 0.07
 
 
 async def open_providers(
@@ -75,7 +74,7 @@ async def open_providers(
     *,
     now: Callable[[], datetime],
     tenure: Callable[[], int | None],
-    ledger: Ledger | None,
+    ledger: Budgets | None,
     journeys: Journeys = UNTRACED,
 ) -> dict[str, Provider]:
     """Open every provider that has credentials; `stack` closes them.
@@ -122,7 +121,7 @@ def _bluum_line(
     name: str,
     group: BluumGroup,
     metrics: Metrics,
-    ledger: Ledger | None,
+    ledger: Budgets | None,
     journeys: Journeys = UNTRACED,
 ) -> Line | None:
     """Return the line to one generation of Bluum's API; None without its credentials."""
@@ -148,7 +147,7 @@ def _bluum_line(
 def _upvest_access(
     group: UpvestGroup,
     metrics: Metrics,
-    ledger: Ledger | None,
+    ledger: Budgets | None,
     journeys: Journeys = UNTRACED,
 ) -> UpvestAccess | None:
     """Return the access to Upvest; None without its credentials. Reads the key's file."""
@@ -192,7 +191,7 @@ async def open_subscriptions(
     metrics: Metrics,
     stack: AsyncExitStack,
     *,
-    ledger: Ledger | None,
+    ledger: Budgets | None,
 ) -> Subscriptions | None:
     """Open the few calls about webhooks of one provider, which `stack` closes; None without it.
 
@@ -212,15 +211,15 @@ async def open_subscriptions(
     return UpvestSubscriptions(await stack.enter_async_context(access), path=path)
 
 
-def _modest(group: _Group, ledger: Ledger | None) -> _Group:
+def _modest(group: _Group, ledger: Budgets | None) -> _Group:
     """Return the settings of a provider, with a small share of its rate where none is shared."""
     if ledger is not None:
         return group
-    return group.model_copy(update={"rate_limit": _SUBSCRIPTIONS_SHARE * group.rate_limit})
+    return group.model_copy(update={"rate_limit": MODEST_SHARE * group.rate_limit})
 
 
 def _budget(
-    provider: str, key: str, rate: float, ledger: Ledger | None
+    provider: str, key: str, rate: float, ledger: Budgets | None
 ) -> Callable[[Wish], Awaitable[Reserved]]:
     """Return how slots are reserved for calls with this key: the provider counts by key pair."""
     if ledger is None:

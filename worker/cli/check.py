@@ -18,9 +18,9 @@ from worker.app import broker_of, open_if_there, open_providers
 from worker.cli.books import check_books
 from worker.cli.settings import FAILED, settings_or_exit
 from worker.flows.ports import LedgerUnavailable
-from worker.ledger.engine import is_sqlite, place, why_unfit
+from worker.ledger.engine import LedgerForgetful, is_sqlite, place, why_unfit
 from worker.ledger.failures import in_words
-from worker.ledger.migrate import SchemaOutdated, require_schema
+from worker.ledger.migrate import SchemaOutdated, require_durable, require_schema
 from worker.metrics import Metrics
 from worker.rabbitmq import failures, topology
 
@@ -110,12 +110,15 @@ async def _ledger(settings: Settings) -> Finding:
         return Finding("ledger", holds=False, detail=why, mend=mend)
     try:
         await require_schema(url)
+        await require_durable(url)
     except SchemaOutdated as outdated:
         if not is_sqlite(url):
             return Finding("ledger", holds=False, detail=str(outdated))
         detail = "`run` will make or update the file"
     except LedgerUnavailable as error:
-        mend = "is WORKER_LEDGER__URL right, and the database up?"
+        # That one says itself what is to be done, and could well be reached.
+        is_there = str(error) == LedgerForgetful.__name__
+        mend = "" if is_there else "is WORKER_LEDGER__URL right, and the database up?"
         detail = f"{place(url)}: {in_words(error)}"
         return Finding("ledger", holds=False, detail=detail, mend=mend)
     else:

@@ -24,6 +24,7 @@ _PLACES: Final = {
     "list": ("list", "list_"),
     "resolve": ("resolve", "resolve"),
     "reconcile": ("reconcile", "reconcile"),
+    "restored": ("restored", "restored"),
     "asyncapi": ("asyncapi", "asyncapi"),
     "dead-letters": ("dead_letters", "dead_letters"),
     "webhooks": ("webhooks", "webhooks"),

@@ -21,9 +21,11 @@ from worker.cli.settings import FAILED, WRONG_USE, failing, settings_or_exit
 from worker.cli.show import document_of, print_document
 from worker.core.answers import Listed
 from worker.core.events import moment
+from worker.core.limits import next_call_at
 from worker.core.requests import is_printable
 from worker.core.ruling import Adopt, Inadmissible, NotCreated, Ruling, unread
-from worker.core.sale import OrdersListed
+from worker.core.sale import OrdersListed, SaleStatus
+from worker.core.sale_steps import doubtful
 from worker.core.withdrawal import Status
 from worker.flows.rulings import Findings, Rulings
 from worker.ledger.migrate import require_schema
@@ -37,12 +39,19 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from worker.core.change import Held
+    from worker.core.sale import Sale
+    from worker.core.withdrawal import Withdrawal
     from worker.flows.rulings import Candidate, OrderCandidate
     from worker.ledger.store import History, Ledger
 
 #: The longest name of an operator, and the longest reason, in characters.
 OPERATOR_MAX: Final = 100
 REASON_MAX: Final = 1000
+
+_RESTS: Final = (
+    "no call leaves before {at}: until then the provider may still remember the key (rejected, if"
+    " the request's own time ends before that)"
+)
 
 
 class _NotPossible(Exception):  # noqa: N818 - it says what cannot be done, in a sentence
@@ -55,6 +64,8 @@ class _Case:
 
     history: History
     findings: Findings
+    #: When a fresh attempt would leave that has to wait for its key to be forgotten; None: at once.
+    fresh_at: datetime | None
 
     @property
     def last_call_at(self) -> datetime | None:
@@ -75,7 +86,12 @@ def resolve(
         ),
     ] = None,
     not_created: Annotated[
-        bool, typer.Option("--not-created", help="No withdrawal was made: send it once more.")
+        bool,
+        typer.Option(
+            "--not-created",
+            help="No withdrawal was made: send it once more. Of an order: it was not placed; of one"
+            " that is sold, once the request is cancelled: end the request without its proceeds.",
+        ),
     ] = False,
     reason: Annotated[
         str | None, typer.Option(help="Why, in your words; required for a ruling, and kept.")
@@ -109,13 +125,13 @@ def resolve(
         return
     if not as_json or not yes:
         _print(case, err=as_json)
-        typer.echo(f"\n{_sentence(ruling)}", err=as_json)
+        typer.echo(f"\n{_sentence(ruling, case)}", err=as_json)
     if not yes and not typer.confirm("\nSettle it so?", err=True):
         _fail("nothing was changed")
     with _failing():
         settled = asyncio.run(_settle(settings, case, ruling))
     if as_json:
-        document = _document(case) | _settlement(ruling, settled)
+        document = _document(case) | _settlement(ruling, settled, _rests_until(ruling, case))
         typer.echo(json.dumps(document, indent=2))
     if isinstance(settled, Inadmissible):
         _fail(f"{message_id} was not settled: {settled.why}")
@@ -171,7 +187,10 @@ async def _inquire(settings: Settings, message_id: str) -> _Case:
         if status is not Status.UNRESOLVED:
             raise _NotPossible(f"{message_id} is {status}: only an unresolved one can be settled")
         async with _rulings(settings, ledger, history.held) as rulings:
-            return _Case(history, await rulings.find(history.held))
+            findings = await rulings.find(history.held)
+        now, patience = ledger.now(), patience_of(settings)
+        fresh_at = next_call_at(history.held.withdrawal, now=now, patience=patience)
+        return _Case(history, findings, fresh_at if fresh_at > now else None)
 
 
 async def _settle(settings: Settings, case: _Case, ruling: Ruling) -> Held | Inadmissible:
@@ -251,28 +270,58 @@ def _order_line(candidate: OrderCandidate) -> str:
         f"sold {facts['filled_quantity'] or '?'}",
         f"created {facts['created_at'] or '?'}",
         facts["provider_status"] or "?",
-        _signs(candidate),
+        _signs(candidate, is_siblings=candidate.is_siblings),
     ]
     return f"  {'  '.join(words)}".rstrip()
 
 
-def _signs(candidate: Candidate | OrderCandidate) -> str:
+def _signs(candidate: Candidate | OrderCandidate, *, is_siblings: bool = False) -> str:
     signs = [
         *["carries this request's reference"] * candidate.is_marked,
+        *["is another order of this same request"] * is_siblings,
         *["belongs to another request"] * candidate.is_owned,
     ]
     return ", ".join(signs)
 
 
-def _sentence(ruling: Ruling) -> str:
+def _sentence(ruling: Ruling, case: _Case) -> str:
+    sale = _sale(ruling, case.history.held.withdrawal)
+    lines = [f"ruling of {ruling.operator}: {_what(ruling, sale)}", f"reason: {ruling.note}"]
+    rests_until = _rests_until(ruling, case)
+    if rests_until is not None:
+        lines.append(_RESTS.format(at=rests_until))
+    return "\n".join(lines)
+
+
+def _rests_until(ruling: Ruling, case: _Case) -> str | None:
+    """Return until when the fresh attempt of a ruling waits; None where none does, or none is."""
+    is_fresh = isinstance(ruling, NotCreated) and doubtful(case.history.held.withdrawal) is None
+    return moment(case.fresh_at) if is_fresh and case.fresh_at is not None else None
+
+
+def _sale(ruling: Ruling, withdrawal: Withdrawal) -> Sale | None:
+    """Return the order that a ruling is about, None where it is about the withdrawal itself."""
+    named = ruling.withdrawal_id if isinstance(ruling, Adopt) else None
+    index = doubtful(withdrawal, named)
+    return None if index is None else withdrawal.sales[index]
+
+
+def _what(ruling: Ruling, sale: Sale | None) -> str:
+    """Say what a ruling leads to; `sale` is the order that it is about, None where it is none."""
+    is_sold = sale is not None and sale.status is SaleStatus.UNSETTLED
     match ruling:
-        case Adopt(withdrawal_id=withdrawal_id):
-            what = f"adopt {withdrawal_id}, and follow it"
+        case Adopt(withdrawal_id=order_id) if is_sold:
+            return f"the proceeds of {order_id} are there: go on with the withdrawal"
+        case Adopt(withdrawal_id=identity):
+            return f"adopt {identity}, and follow it"
+        case NotCreated() if sale is None:
+            return "no withdrawal was made: begin a fresh attempt (rejected, if it is too late)"
+        case NotCreated() if is_sold:
+            return f"{sale.order_id} is given up: end the request, which is cancelled or too late"
         case NotCreated():
-            what = "no withdrawal was made: begin a fresh attempt (rejected, if it is too late)"
+            return "the order was not placed: place it, unless the request is cancelled or too late"
         case _:  # pragma: no cover
             assert_never(ruling)
-    return f"ruling of {ruling.operator}: {what}\nreason: {ruling.note}"
 
 
 def _document(case: _Case) -> dict[str, Any]:
@@ -288,7 +337,9 @@ def _document(case: _Case) -> dict[str, Any]:
     }
 
 
-def _settlement(ruling: Ruling, settled: Held | Inadmissible) -> dict[str, Any]:
+def _settlement(
+    ruling: Ruling, settled: Held | Inadmissible, rests_until: str | None
+) -> dict[str, Any]:
     problem = settled.why if isinstance(settled, Inadmissible) else None
     status = None if isinstance(settled, Inadmissible) else settled.withdrawal.status.value
     return {
@@ -300,6 +351,7 @@ def _settlement(ruling: Ruling, settled: Held | Inadmissible) -> dict[str, Any]:
         },
         "settled": problem is None,
         "status": status,
+        "fresh_attempt_not_before": rests_until if problem is None else None,
         "problem": problem,
     }
 
@@ -330,6 +382,7 @@ def _order(candidate: OrderCandidate) -> dict[str, Any]:
         "created_at": None if order.created_at is None else moment(order.created_at),
         "provider_status": order.provider_status,
         "is_owned_by_another": candidate.is_owned,
+        "is_another_of_this_request": candidate.is_siblings,
         "carries_reference": candidate.is_marked,
     }
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.app import patience_of
 from worker.cli.settings import FAILED, failing, settings_or_exit
 from worker.core.events import moment, orders
+from worker.core.steps import rests_until
 from worker.ledger.migrate import require_schema
 from worker.ledger.rows import moment as from_micros
 from worker.ledger.store import Ledger
@@ -55,26 +57,37 @@ def show(
     """
     settings = settings_or_exit(need_provider=False)
     with failing():
-        history, early = asyncio.run(_known(settings.ledger.url.get_secret_value(), message_id))
+        history, early, now = asyncio.run(
+            _known(settings.ledger.url.get_secret_value(), message_id)
+        )
     if history is None:
         typer.echo(f"no request with the message id {message_id} is in the ledger", err=True)
         for row in _rows(early):
             typer.echo(f"  {_fate(row)}", err=True)
         raise typer.Exit(FAILED)
-    document = document_of(history)
+    withdrawal = history.held.withdrawal
+    resting = rests_until(withdrawal, now=now, patience=patience_of(settings))
+    document = document_of(history, key_rests_until=resting)
     if as_json:
         typer.echo(json.dumps(document, indent=2))
     else:
         print_document(document)
 
 
-async def _known(url: str, message_id: str) -> tuple[History | None, tuple[Mapping[str, Any], ...]]:
-    """Return what is known of a request; where that is nothing, the cancellations that name it."""
+async def _known(
+    url: str, message_id: str
+) -> tuple[History | None, tuple[Mapping[str, Any], ...], datetime]:
+    """Return what is known of a request, and as of when.
+
+    Where nothing is known of it, the cancellations that name it.
+    """
     await require_schema(url)
     ledger = Ledger(url)
     try:
+        now = await ledger.read_clock()
         history = await ledger.history(message_id)
-        return history, () if history else await ledger.cancellations_of(message_id)
+        early = () if history else await ledger.cancellations_of(message_id)
+        return history, early, now
     finally:
         await ledger.close()
 
@@ -86,8 +99,11 @@ def _fate(cancellation: Mapping[str, Any]) -> str:
     return f"{name} was answered at {cancellation['settled_at']}: {cancellation['outcome']}"
 
 
-def document_of(history: History) -> dict[str, Any]:
-    """Return all that is known of a request as a JSON document; nothing of it is secret."""
+def document_of(history: History, *, key_rests_until: datetime | None = None) -> dict[str, Any]:
+    """Return all that is known of a request as a JSON document; nothing of it is secret.
+
+    `key_rests_until` is when a fresh attempt may leave that waits for its key to be forgotten.
+    """
     withdrawal = history.held.withdrawal
     order = withdrawal.order
     reason = withdrawal.reason
@@ -109,6 +125,7 @@ def document_of(history: History) -> dict[str, Any]:
         "changed_at": _written(withdrawal.changed_at),
         "first_attempt_at": _written(withdrawal.first_attempt_at),
         "next_step_due_at": _written(withdrawal.due_at),
+        "key_rests_until": _written(key_rests_until),
         "cancel_wanted": withdrawal.cancel_wanted,
         "orders": orders(withdrawal),
         "attempts": _rows(history.attempts),

@@ -138,6 +138,18 @@ def move(
     return Decision(answer.withdrawal, (change, *answer.changes))
 
 
+def put_off(withdrawal: Withdrawal, *, until: datetime) -> Withdrawal:
+    """Let it be due then, and no sooner than its next look-up in the list may count.
+
+    Of what is in doubt the due time holds empty look-ups apart (`limits.EMPTY_LOOKUPS_NEEDED`):
+    whatever happens between two of them may move it back, and never forward.
+    """
+    counts_at = withdrawal.due_at
+    if withdrawal.in_doubt and withdrawal.empty_lookups and counts_at is not None:
+        until = max(until, counts_at)
+    return replace(withdrawal, due_at=until)
+
+
 def park(withdrawal: Withdrawal, reason: Reason, *, cause: Cause, now: datetime) -> Decision:
     """Leave a withdrawal to a person: `unresolved`, and nothing more is done by itself."""
     parked = replace(withdrawal, status=Status.UNRESOLVED, reason=reason)

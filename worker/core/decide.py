@@ -29,6 +29,7 @@ from worker.core.change import (
     is_reversible,
     move,
     park,
+    put_off,
     reject,
     why_ended,
 )
@@ -39,6 +40,7 @@ from worker.core.limits import (
     is_in_vain,
     is_remembered,
     is_too_late,
+    next_call_at,
 )
 from worker.core.schedule import next_look, next_reversal_look
 from worker.core.steps import abandon
@@ -122,6 +124,7 @@ def decide_lookup(
     answer: ListAnswer,
     found: Candidates,
     *,
+    asked_at: datetime,
     now: datetime,
     patience: Patience,
     chance: float,
@@ -130,7 +133,8 @@ def decide_lookup(
 
     `found` are the entries that can be this withdrawal and belong to no other row. Exactly one is
     adopted, several (or likeness alone) need a person, none counts only when it was none three
-    times, a settling delay apart. A refused or failed look-up is never final; but one that is still
+    times, a settling delay apart, from the end of one to when the next was asked for (`asked_at`):
+    an answer may take long. A refused or failed look-up is never final; but one that is still
     refused when the key is forgotten will be so for ever, and one that stays silent long after that
     perhaps too: a person has to be told. Our credentials are no reason: those have to be mended.
     """
@@ -151,7 +155,7 @@ def decide_lookup(
     if found.ids:
         reason = Reason(ReasonCode.SEVERAL_CANDIDATES)
         return park(withdrawal, reason, cause=Cause.LOOKUP, now=now)
-    return _found_nothing(withdrawal, now=now, patience=patience, chance=chance)
+    return _found_nothing(withdrawal, asked_at=asked_at, now=now, patience=patience, chance=chance)
 
 
 def decide_cancel(
@@ -281,7 +285,7 @@ def _look_again(
         withdrawal.looks, now=now, patience=patience, chance=chance, outlook=outlook
     )
     due_at = max(due_at, now + _asked_for(answer, patience))
-    return Decision(replace(looked, due_at=due_at, is_expected=is_expected))
+    return Decision(replace(put_off(looked, until=due_at), is_expected=is_expected))
 
 
 def _refused(
@@ -303,10 +307,15 @@ def _refused(
 
 
 def _found_nothing(
-    withdrawal: Withdrawal, *, now: datetime, patience: Patience, chance: float
+    withdrawal: Withdrawal,
+    *,
+    asked_at: datetime,
+    now: datetime,
+    patience: Patience,
+    chance: float,
 ) -> Decision:
     due_at = withdrawal.due_at
-    if withdrawal.empty_lookups and due_at is not None and now < due_at:
+    if withdrawal.empty_lookups and due_at is not None and asked_at < due_at:
         # Woken before its time: too close to the look-up before to count beside it.
         return Decision(withdrawal)
     # The list was read: those that could not be read before it no longer count.
@@ -330,11 +339,12 @@ def _found_nothing(
         )
     if is_too_late(seen, now=now):
         return reject(seen, Reason(ReasonCode.EXPIRED), cause=Cause.LOOKUP, now=now)
-    order = seen.order
-    if order.not_after is None and now >= order.taken_at + FRESH_ATTEMPTS_END_AFTER:
+    order, begins_at = seen.order, next_call_at(seen, now=now, patience=patience)
+    if order.not_after is None and begins_at >= order.taken_at + FRESH_ATTEMPTS_END_AFTER:
         return park(seen, Reason(ReasonCode.OUTCOME_UNKNOWN), cause=Cause.LOOKUP, now=now)
-    # It never arrived, and the provider has forgotten the key: a fresh attempt begins at once.
-    return Decision(replace(seen, in_doubt=False, first_attempt_at=None, due_at=now))
+    # Nothing was made of it. Its calls may have been heard for all that, and failed: the age of the
+    # key goes on, and the next step tells how long a fresh attempt has to wait.
+    return Decision(replace(seen, in_doubt=False, due_at=now))
 
 
 def _later(withdrawal: Withdrawal, wait: timedelta, *, now: datetime) -> Decision:

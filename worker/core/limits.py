@@ -22,8 +22,8 @@ EMPTY_LOOKUPS_NEEDED: Final = 3
 #: has forgotten the key, is left to a person. Both: a worker that was off for days begins to look.
 LOOKUPS_IN_VAIN_MAX: Final = 20
 LOOKUPS_GIVEN_UP_AFTER: Final = timedelta(hours=24)
-#: A request without a time limit of its own is not begun anew by itself when it is older: about ten
-#: rounds of calls, in none of which the provider did what it was asked or said why not.
+#: A request without a time limit of its own is not begun anew by itself when it is older: about
+#: five rounds of calls, in none of which the provider did what it was asked or said why not.
 FRESH_ATTEMPTS_END_AFTER: Final = timedelta(days=10)
 #: What was sold is settled after two business days, after a week with its weekend and holidays. So
 #: long after that it was sold a person has to be told.
@@ -31,7 +31,11 @@ SETTLEMENT_WAITED_FOR: Final = timedelta(days=10)
 
 
 def is_remembered(withdrawal: Withdrawal, *, now: datetime, patience: Patience) -> bool:
-    """Tell whether the provider still remembers the key, should it ever have heard it."""
+    """Tell whether the provider still remembers the key, should it ever have heard it.
+
+    Counts from the first call since it was last forgotten for certain: whether later ones renew its
+    memory is not documented.
+    """
     first_at = withdrawal.first_attempt_at
     if first_at is None or now < first_at - patience.settling:
         # A clock that went back would make an old key look young: its age is unknown.
@@ -40,9 +44,28 @@ def is_remembered(withdrawal: Withdrawal, *, now: datetime, patience: Patience) 
 
 
 def forgotten_at(withdrawal: Withdrawal, *, now: datetime, patience: Patience) -> datetime:
-    """Return when the key was or will be forgotten for certain; `now` when it was never used."""
+    """Return when the key was or will be forgotten for certain; `now` when it was never used.
+
+    Counts from the last call that may have been heard, since the provider's memory may begin with
+    it. Calls leave within the window after the first attempt, and none has left after `now`: so a
+    first attempt that lies in the future, of a clock that went back, puts nothing off for years.
+    """
     first_at = withdrawal.first_attempt_at
-    return now if first_at is None else first_at + patience.forgotten
+    if first_at is None:
+        return now
+    last_at = min(first_at + patience.window_of(withdrawal.order.provider), now)
+    return last_at + patience.forgotten
+
+
+def next_call_at(withdrawal: Withdrawal, *, now: datetime, patience: Patience) -> datetime:
+    """Return when the next create call may leave for one that is not in doubt: `now`, or later.
+
+    Its key is in use while it is remembered, and again once it is forgotten for certain. A call in
+    between that remained without an answer could not be repeated safely.
+    """
+    if is_remembered(withdrawal, now=now, patience=patience):
+        return now
+    return max(now, forgotten_at(withdrawal, now=now, patience=patience))
 
 
 def is_too_late(withdrawal: Withdrawal, *, now: datetime) -> bool:
@@ -56,4 +79,6 @@ def is_in_vain(withdrawal: Withdrawal, *, now: datetime, patience: Patience) -> 
     first_at = withdrawal.first_attempt_at or withdrawal.order.taken_at
     window = patience.window_of(withdrawal.order.provider)
     given_up_at = first_at + window + LOOKUPS_GIVEN_UP_AFTER
-    return withdrawal.looks >= LOOKUPS_IN_VAIN_MAX and now >= given_up_at
+    # Of a clock that went back nothing is waited for: that may be years.
+    is_over = now >= given_up_at or now < first_at - patience.settling
+    return withdrawal.looks >= LOOKUPS_IN_VAIN_MAX and is_over

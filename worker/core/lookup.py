@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _TOKEN: Final = re.compile(r"\[wd:[0-9a-f]{12}\]|\(wd:[0-9a-f]{12}\)")
 #: A provider's date may be in any time zone.
 _DATE_SLACK: Final = timedelta(days=1)
+#: And whether a day that bounds a list belongs to it, or its midnight bounds it, nobody says.
+_BOUND_SLACK: Final = timedelta(days=1)
+#: So wide the days of a list are asked for on either side.
+LIST_SLACK: Final = _DATE_SLACK + _BOUND_SLACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +59,14 @@ def days_to_read(withdrawal: Withdrawal, *, now: datetime, window: timedelta) ->
     """Return the first and the last day on which the provider may have listed the withdrawal.
 
     From the day it was taken in, since a fresh attempt does not undo what an earlier one did, to
-    now; with a day of slack on either side. `window` is for how long after the first attempt calls
-    may leave. A clock that went back must not hide what was created by its old time.
+    now; with a day of slack on either side for the provider's time zone, and one for what it takes
+    the first and the last day for. `window` is for how long after the first attempt calls may
+    leave. A clock that went back must not hide what was created by its old time.
     """
     first_at = withdrawal.first_attempt_at
     latest = now if first_at is None or now >= first_at else first_at + window
     earliest = min(withdrawal.order.taken_at, now)
-    return (earliest - _DATE_SLACK).date(), (latest + _DATE_SLACK).date()
+    return (earliest - LIST_SLACK).date(), (latest + LIST_SLACK).date()
 
 
 def candidates(

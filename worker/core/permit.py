@@ -10,7 +10,7 @@ from dataclasses import InitVar, dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from worker.core.change import Cause, Decision, move
-from worker.core.limits import is_remembered
+from worker.core.limits import forgotten_at
 from worker.core.steps import Step, next_step
 
 if TYPE_CHECKING:
@@ -62,11 +62,13 @@ def intend(withdrawal: Withdrawal, *, now: datetime, patience: Patience) -> Deci
     """Mark that one more create call is about to leave; committed before it does (contract P4).
 
     The key's age counts from the first call since it was last forgotten for certain, also when that
-    call was refused: whether a provider's memory begins anew with each is not documented.
+    call was refused: whether a provider's memory begins anew with each is not documented. Should
+    the window have ended since the step was chosen, the age stays, and no permit follows.
     """
     intended = _intended(withdrawal)
     first_at = withdrawal.first_attempt_at
-    if not withdrawal.in_doubt and not is_remembered(withdrawal, now=now, patience=patience):
+    is_forgotten = now >= forgotten_at(withdrawal, now=now, patience=patience)
+    if is_forgotten and not withdrawal.in_doubt:
         first_at = now
     return Decision(replace(intended, first_attempt_at=first_at))
 

@@ -16,7 +16,7 @@ from enum import StrEnum
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.core.lookup import amount_of, references
+from worker.core.lookup import LIST_SLACK, amount_of, references
 from worker.core.withdrawal import MOVES, TERMINAL, Status, reference_token
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     Counts: TypeAlias = Mapping[tuple[str, "Kind"], int]
 
 _DAY: Final = timedelta(days=1)
-#: The time zone of the list's days is not documented.
-_ZONE_SLACK: Final = _DAY
 #: A create call may leave, and be carried out, so long after the first attempt of its request.
 _CALL_SLACK: Final = _DAY
 
@@ -69,10 +67,10 @@ class Period:
     def days(self) -> tuple[date, date]:
         """The first and last day of the list to read: wide enough to explain what is at the edge.
 
-        What was taken in at the end may have been created a day later, and the list's days may
-        begin at another hour than ours.
+        What was taken in at the end may have been created a day later, and what the list takes its
+        first and last day for is not documented (`lookup.LIST_SLACK`).
         """
-        first, last = self.since - _ZONE_SLACK, self.until + _ZONE_SLACK + _CALL_SLACK
+        first, last = self.since - LIST_SLACK, self.until + _CALL_SLACK + LIST_SLACK
         return first.date(), last.date()
 
     def holds(self, moment: datetime) -> bool:

@@ -24,6 +24,7 @@ from worker.core.limits import is_too_late
 from worker.core.lookup import carries_reference, contradiction
 from worker.core.sale import OrderReport, OrdersListed, SaleStatus
 from worker.core.sale import contradiction as contradicts_sale
+from worker.core.sale_steps import why_given_up
 from worker.core.selling import adopted_order, settled_order, unplaced_order
 from worker.core.withdrawal import Reason, ReasonCode, Status
 
@@ -69,10 +70,10 @@ _OURS: Final = (
     "the provider holds {ids}, which carries the reference of this request: it was created, and "
     "has to be adopted"
 )
-
-
+_SIBLING: Final = "{id} is another order of this same request"
 _SOLD: Final = (
-    "{id} is sold: adopt it once its proceeds are there; to give the request up, cancel it first"
+    "{id} is sold: adopt it once its proceeds are there; to give the request up, cancel it first,"
+    " and rule so again"
 )
 
 
@@ -129,8 +130,9 @@ def decide_not_created(
     newest create call ended (or began, where nobody saw its end). A call may execute late: the word
     of a person who looked too early is not taken. What is too late to be sent is rejected instead.
 
-    Should the provider still remember the key, then the fresh attempt is answered with what an
-    earlier one made, since it has the same key.
+    The age of the key stays, whatever a person says. While the provider surely remembers it, the
+    fresh attempt leaves at once and is answered with what an earlier one made, since it has the
+    same key; after that it waits until the key is forgotten for certain.
     """
     if withdrawal.status is not Status.UNRESOLVED:
         return Inadmissible(_NOT_UNRESOLVED.format(status=withdrawal.status))
@@ -150,7 +152,6 @@ def decide_not_created(
         _without_doubt(withdrawal, now=now),
         status=Status.RECEIVED,
         reason=None,
-        first_attempt_at=None,
     )
     if is_too_late(withdrawal, now=now):
         expired = Reason(ReasonCode.EXPIRED)
@@ -172,16 +173,19 @@ def decide_order_adoption(
     Of one that is sold already it is ruled that its proceeds are there. Should they not be, the
     provider refuses the withdrawal, which then waits for funds.
 
-    `answer` is what the provider says of it, `is_anothers` whether another sale owns it. The sale
-    goes on from there.
+    `answer` is what the provider says of it, `is_anothers` whether another request owns it. The
+    sale goes on from there.
     """
     order_id = ruling.withdrawal_id
+    others = (*withdrawal.sales[:index], *withdrawal.sales[index + 1 :])
     if withdrawal.status is not Status.UNRESOLVED:
         return Inadmissible(_NOT_UNRESOLVED.format(status=withdrawal.status))
     if not isinstance(answer, OrderReport):
         return Inadmissible(f"{order_id} could not be read: {unread(answer)}")
     if is_anothers:
         return Inadmissible(f"{order_id} belongs to another request")
+    if order_id in {other.order_id for other in others}:
+        return Inadmissible(_SIBLING.format(id=order_id))
     sale = withdrawal.sales[index]
     against = contradicts_sale(sale, answer, taken_at=withdrawal.order.taken_at)
     if against is not None:
@@ -207,13 +211,16 @@ def decide_order_not_placed(
 ) -> Decision | Inadmissible:
     """Let an order in doubt be placed again on a person's word, unless the list says otherwise.
 
-    As `decide_not_created`; what is too late by now is given up by the sale's next step.
+    As `decide_not_created`; what is too late by now is given up by the sale's next step. So is one
+    that is sold, where the request is cancelled or too late: its proceeds are waited for no longer.
     """
     if withdrawal.status is not Status.UNRESOLVED:
         return Inadmissible(_NOT_UNRESOLVED.format(status=withdrawal.status))
     sale = withdrawal.sales[index]
     if sale.status is SaleStatus.UNSETTLED:
-        return Inadmissible(_SOLD.format(id=sale.order_id))
+        if why_given_up(withdrawal, now=now) is None:
+            return Inadmissible(_SOLD.format(id=sale.order_id))
+        return _ruled(withdrawal, _sale_again(withdrawal, now=now), ruling, now=now)
     early = _too_early(sale.last_attempt_at, now=now, patience=patience)
     if early is not None:
         return early

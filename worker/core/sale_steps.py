@@ -92,15 +92,25 @@ def why_given_up(withdrawal: Withdrawal, *, now: datetime) -> Reason | None:
     return Reason(ReasonCode.SALE_ENDED) if indexes_of(sales, SaleStatus.CANCELLED) else None
 
 
-def doubtful(withdrawal: Withdrawal) -> int | None:
+def doubtful(withdrawal: Withdrawal, order_id: str | None = None) -> int | None:
     """Return which order a person has to rule on, None where there is none.
 
-    One that nobody knows about; else, where that is why it rests, one whose proceeds never came.
+    One that nobody knows about; else, where that is why it rests, one whose proceeds never came:
+    that with this `order_id`, or the one that has waited for them longest.
     """
-    indexes = indexes_of(withdrawal.sales, SaleStatus.UNKNOWN)
-    if not indexes and withdrawal.status is Status.UNRESOLVED:
-        indexes = indexes_of(withdrawal.sales, SaleStatus.UNSETTLED)
-    return indexes[0] if indexes else None
+    sales = withdrawal.sales
+    unknown = indexes_of(sales, SaleStatus.UNKNOWN)
+    if unknown:
+        return unknown[0]
+    if withdrawal.status is not Status.UNRESOLVED:
+        return None
+
+    def precedence(index: int) -> tuple[bool, bool, float]:
+        sold_at = sales[index].sold_at
+        since = 0.0 if sold_at is None else sold_at.timestamp()
+        return sales[index].order_id != order_id, sold_at is None, since
+
+    return min(indexes_of(sales, SaleStatus.UNSETTLED), key=precedence, default=None)
 
 
 def end_sale(withdrawal: Withdrawal, *, now: datetime) -> Decision:
@@ -116,6 +126,8 @@ def end_sale(withdrawal: Withdrawal, *, now: datetime) -> Decision:
         withdrawal,
         status=Status.CANCELLED if is_wanted else Status.REJECTED,
         reason=reason,
+        # Without all of the cash nothing was withdrawn, whatever was feared.
+        in_doubt=False,
         sales=tuple(
             replace(sale, status=SaleStatus.NOT_PLACED)
             if sale.status is SaleStatus.PLANNED

@@ -52,7 +52,7 @@ class Patience:
     `looks`: between two looks at a withdrawal in flight. `retries`: after an unclear create call.
     `window`: how long after the first attempt a provider is trusted to remember the key, where
     `windows` says nothing else of this one.
-    `forgotten`: how long after the first attempt it has forgotten it for certain.
+    `forgotten`: how long after the last call it has forgotten the key for certain.
     `settling`: how long a provider's list may lag behind its own effects.
     `reversal_days`: for how many business days an ended withdrawal is still looked at.
     """

@@ -29,6 +29,7 @@ from worker.core.sale import (
     OrdersListed,
     SaleStatus,
     indexes_of,
+    is_over,
     more_filled,
     put_in_doubt,
     with_sale,
@@ -47,10 +48,9 @@ if TYPE_CHECKING:
 #: A market that stays closed is tried for so long where the request says nothing else: more than
 #: a long weekend.
 CLOSED_MARKET_WAITED_FOR: Final = timedelta(days=4)
-_NO_PROCEEDS: Final = Reason(
-    ReasonCode.OUTCOME_UNKNOWN,
-    detail=f"an order is sold, and for {SETTLEMENT_WAITED_FOR.days} days the provider has not shown"
-    " that its proceeds can be withdrawn",
+_NO_PROCEEDS: Final = (
+    "an order is sold, and for {days} days the provider has not shown that its proceeds can be"
+    " withdrawn"
 )
 
 
@@ -112,6 +112,7 @@ def decide_found(
     answer: OrdersAnswer,
     found: Found,
     *,
+    asked_at: datetime,
     now: datetime,
     patience: Patience,
     chance: float,
@@ -120,8 +121,9 @@ def decide_found(
 
     `found` are the orders that can be it. One that carries our `client_order_id` is adopted;
     likeness alone, or several, need a person. None counts only when it was none three times, a
-    settling delay apart, however often it was looked for in between. A refused or failed look-up is
-    never final, but left to a person when it will be so for ever (as in `decide_lookup`).
+    settling delay apart, however often it was looked for in between, and however long the answer to
+    what was asked for at `asked_at` took. A refused or failed look-up is never final, but left to a
+    person when it will be so for ever (as in `decide_lookup`).
     """
     timing: Timing = {"now": now, "patience": patience, "chance": chance}
     if not isinstance(answer, OrdersListed):
@@ -132,7 +134,7 @@ def decide_found(
     if found.ids:
         reason = Reason(ReasonCode.SEVERAL_CANDIDATES)
         return park(withdrawal, reason, cause=Cause.LOOKUP, now=now)
-    return _found_nothing(withdrawal, index, **timing)
+    return _found_nothing(withdrawal, index, asked_at=asked_at, **timing)
 
 
 def decide_seen(
@@ -147,7 +149,8 @@ def decide_seen(
 
     `answers` are by the order's index. Only the provider's word about its state moves an order;
     everything else is looked at again on the growing schedule. One that is sold for long, and still
-    is no more than that by the provider's own word, is left to a person.
+    is no more than that by the provider's own word, is left to a person; but not before the time
+    for which the request waits for funds, nor where it ends by a time limit of its own.
     """
     seen = withdrawal
     for index, answer in answers.items():
@@ -160,10 +163,11 @@ def decide_seen(
     awaited = OPEN if was_given_up else AWAITED
     if (is_new and not was_given_up) or not indexes_of(seen.sales, *awaited):
         return _go_on(seen, now=now, patience=patience, chance=chance)
-    if not was_given_up and any(
-        _is_unpaid(seen.sales[index], answers[index], now=now) for index in answers
-    ):
-        return park(seen, _NO_PROCEEDS, cause=Cause.SALE, now=now)
+    unpaid = None if was_given_up else _unpaid_since(seen, answers)
+    if unpaid is not None and _has_waited_enough(seen, unpaid, now=now):
+        detail = _NO_PROCEEDS.format(days=(now - unpaid).days)
+        reason = Reason(ReasonCode.OUTCOME_UNKNOWN, detail=detail)
+        return park(seen, reason, cause=Cause.SALE, now=now)
     turn = 0 if is_new else seen.looks
     wait = patience.looks.delay(turn, chance=chance)
     wait = max((wait, *(_asked_for(answer, patience) for answer in answers.values())))
@@ -198,7 +202,9 @@ def unplaced_order(withdrawal: Withdrawal, index: int) -> Withdrawal:
 def _go_on(withdrawal: Withdrawal, *, now: datetime, patience: Patience, chance: float) -> Decision:
     """Say what a change of the orders leads to: the next of them, a wait for fills, or the end."""
     step = sale_step(withdrawal, now=now)
-    if isinstance(step, End):
+    # In doubt: put back to an earlier moment, so that all sold may be all paid as well.
+    is_perhaps_paid = withdrawal.in_doubt and is_over(withdrawal.sales)
+    if isinstance(step, End) and not is_perhaps_paid:
         return end_sale(withdrawal, now=now)
     if isinstance(step, Read) and step.indexes:
         wait = patience.looks.delay(0, chance=chance)
@@ -284,10 +290,16 @@ def _list_unread(
 
 
 def _found_nothing(
-    withdrawal: Withdrawal, index: int, *, now: datetime, patience: Patience, chance: float
+    withdrawal: Withdrawal,
+    index: int,
+    *,
+    asked_at: datetime,
+    now: datetime,
+    patience: Patience,
+    chance: float,
 ) -> Decision:
     sale, order = withdrawal.sales[index], withdrawal.order
-    if sale.looked_up_at is not None and now < sale.looked_up_at + patience.settling:
+    if sale.looked_up_at is not None and asked_at < sale.looked_up_at + patience.settling:
         # Woken in between. The list had no time to show what it did not show before.
         return Decision(replace(withdrawal, due_at=sale.looked_up_at + patience.settling))
     looked_up = replace(sale, empty_lookups=sale.empty_lookups + 1, looked_up_at=now)
@@ -308,10 +320,24 @@ def _found_nothing(
     return _go_on(planned, now=now, patience=patience, chance=chance)
 
 
-def _is_unpaid(sale: Sale, answer: OrderAnswer, *, now: datetime) -> bool:
-    """Tell whether the provider says once more, after so long, that it is sold and no more."""
-    is_told = isinstance(answer, OrderReport) and answer.status is SaleStatus.UNSETTLED
-    return is_told and sale.sold_at is not None and now >= sale.sold_at + SETTLEMENT_WAITED_FOR
+def _unpaid_since(withdrawal: Withdrawal, answers: Mapping[int, OrderAnswer]) -> datetime | None:
+    """Return since when one is sold of which the provider says once more that it is no more."""
+    sold_at = (
+        withdrawal.sales[index].sold_at
+        for index, answer in answers.items()
+        if isinstance(answer, OrderReport) and answer.status is SaleStatus.UNSETTLED
+    )
+    return min((at for at in sold_at if at is not None), default=None)
+
+
+def _has_waited_enough(withdrawal: Withdrawal, since: datetime, *, now: datetime) -> bool:
+    """Tell whether proceeds that are due since then are to be left to a person."""
+    order = withdrawal.order
+    if order.not_after is not None:
+        # It expires by itself, however long that takes.
+        return False
+    until = since + SETTLEMENT_WAITED_FOR
+    return now >= max(until, order.wait_for_funds_until or until)
 
 
 def _reported(sale: Sale, report: OrderReport, *, now: datetime) -> Sale:

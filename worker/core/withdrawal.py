@@ -208,8 +208,8 @@ class Withdrawal:
     `sequence` is the number of its newest event. `in_doubt` says that some create call may have
     reached the provider without its outcome being known: from then on no refusal is final and no
     silence is failure. `attempts` counts the create calls that were begun. `first_attempt_at` is
-    when the key was first sent (or may have been). `due_at` is when to take it up again, None when
-    nothing more is to be done by itself.
+    when the key was first sent (or may have been) since it was last forgotten for certain. `due_at`
+    is when to take it up again, None when nothing more is to be done by itself.
     """
 
     order: Order

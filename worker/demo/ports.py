@@ -25,7 +25,7 @@ def free_ports(count: int) -> tuple[int, ...]:
 
     They are kept for this process until it ends: no other is given one of them by this function.
     Nor are they among those that the system gives to outgoing connections, which could take one
-    while its program is being restarted.
+    while its program is being restarted. Raises OSError where that cannot be kept.
     """
     ports: list[int] = []
     while len(ports) < count:
@@ -40,9 +40,11 @@ def _reserve(port: int) -> bool:
     reserved = _reserved(os.getpid())
     if port in reserved:
         return False
+    file = _file(os.getpid())
     try:
-        fcntl.lockf(_file(os.getpid()), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
-    except OSError:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except (BlockingIOError, PermissionError):
+        # Another process has it: POSIX allows either word for that, and no other.
         return False
     reserved.add(port)
     return True

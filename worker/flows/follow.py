@@ -15,12 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, assert_never
 
 from worker.core.answers import Attempt
-from worker.core.change import Decision, answer_cancellation
+from worker.core.change import Decision, answer_cancellation, put_off
 from worker.core.funds import decide_wallet
 from worker.core.permit import intend
 from worker.core.steps import Step, abandon, expire, next_step, wait_until_forgotten
 from worker.core.withdrawal import Errand, Status
-from worker.flows.commit import commit
+from worker.flows.commit import commit, due
 from worker.flows.journey import UNTRACED, ids_of
 from worker.flows.ports import Lane, LedgerUnavailable, Recorder, StepRefused
 
@@ -55,7 +55,7 @@ _BESIDE_MAX: Final = 200
 #: Steps for which the provider is asked.
 _ASKING: Final = frozenset({Step.CREATE, Step.LOOK, Step.LOOKUP, Step.CANCEL, Step.SELL})
 #: Steps for which nobody has to be asked.
-_Alone: TypeAlias = Literal[Step.EXPIRE, Step.WAIT, Step.ABANDON, Step.ANSWER, Step.REST]
+_Alone: TypeAlias = Literal[Step.EXPIRE, Step.ABANDON, Step.ANSWER, Step.REST]
 
 
 class Purse(Protocol):
@@ -216,12 +216,16 @@ class Follow:
 
     async def _claim(self, limit: int) -> list[Held]:
         out, trial = self._out(), self._trial()
-        claim = partial(self._ledger.claim_due, busy=self._in_hand.ids, lanes=self._lanes)
-        due = await claim(limit, shunned=out | trial)
+        due = await self._claim_of(limit, shunned=out | trial)
         room = limit - len(due)
         for provider in sorted(trial - self._tried)[:room]:
-            due += await claim(1, shunned=self._providers.keys() - {provider})
+            due += await self._claim_of(1, shunned=self._providers.keys() - {provider})
         return due + await self._claim_beside(due)
+
+    async def _claim_of(self, limit: int, *, shunned: Collection[str]) -> list[Held]:
+        # What is in hand is asked each time: while one claim is committed requests are taken in.
+        busy = self._in_hand.ids
+        return await self._ledger.claim_due(limit, busy=busy, shunned=shunned, lanes=self._lanes)
 
     async def _claim_beside(self, due: Sequence[Held]) -> list[Held]:
         """Take over what the same reads of the list will tell of."""
@@ -288,6 +292,8 @@ class Follow:
                 await self._cancelling.run(held)
             case Step.SELL:
                 await self._selling.run(held)
+            case Step.WAIT:
+                await self._rest(held)
             case _:
                 await self._commit(held, self._decision(step, withdrawal))
 
@@ -297,8 +303,6 @@ class Follow:
         match step:
             case Step.EXPIRE:
                 return expire(withdrawal, now=now)
-            case Step.WAIT:
-                return wait_until_forgotten(withdrawal, now=now, patience=self._patience)
             case Step.ABANDON:
                 return abandon(withdrawal, now=now)
             case Step.ANSWER:
@@ -307,6 +311,14 @@ class Follow:
                 return Decision(replace(withdrawal, due_at=None))
             case _:  # pragma: no cover
                 assert_never(step)
+
+    async def _rest(self, held: Held) -> None:
+        """Let a key rest; days may pass, and somebody may ask why nothing happens."""
+        now = self._now()
+        decision = wait_until_forgotten(held.withdrawal, now=now, patience=self._patience)
+        await self._commit(held, decision)
+        who, until = ids_of(held.withdrawal), due(decision.withdrawal)
+        _log.info("fresh attempt waits", extra={**who, **until})
 
     async def _create(self, held: Held) -> None:
         if await self._has_to_wait(held):
@@ -346,7 +358,7 @@ class Follow:
         return True
 
     async def _leave_alone(self, held: Held) -> None:
-        later = replace(held.withdrawal, due_at=self._now() + _LEFT_ALONE)
+        later = put_off(held.withdrawal, until=self._now() + _LEFT_ALONE)
         with suppress(LedgerUnavailable, StepRefused):
             await self._ledger.record(held, Decision(later))
 

@@ -73,7 +73,8 @@ class Resolution:
         order = held.withdrawal.order
         provider = order.provider or ""
         window = self._patience.window_of(provider)
-        since, until = days_to_read(held.withdrawal, now=self._now(), window=window)
+        asked_at = self._now()
+        since, until = days_to_read(held.withdrawal, now=asked_at, window=window)
         answer = await self._providers[provider].listed(order.party_id or "", since, until)
         if isinstance(answer, Denied):
             self._denied(provider)
@@ -86,6 +87,7 @@ class Resolution:
             held.withdrawal,
             answer,
             found,
+            asked_at=asked_at,
             now=self._now(),
             patience=self._patience,
             chance=self._chance(),

@@ -99,10 +99,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class OrderCandidate:
-    """An order of the provider's list that can be the one in doubt; flags as for `Candidate`."""
+    """An order of the provider's list that can be the one in doubt; flags as for `Candidate`.
+
+    `is_siblings` tells whether another order of this same request is it.
+    """
 
     order: OrderReport
     is_owned: bool
+    is_siblings: bool
     is_marked: bool
 
 
@@ -181,7 +185,8 @@ class Rulings:
         self, held: Held, ruling: Ruling, last_call_at: datetime | None
     ) -> Decision | Inadmissible:
         order = held.withdrawal.order
-        index = doubtful(held.withdrawal)
+        named = ruling.withdrawal_id if isinstance(ruling, Adopt) else None
+        index = doubtful(held.withdrawal, named)
         if index is not None:
             return await self._decide_order(held, index, ruling)
         match ruling:
@@ -209,19 +214,21 @@ class Rulings:
                 assert_never(ruling)
 
     async def _find_order(self, held: Held, index: int) -> Findings:
-        order = held.withdrawal.order
-        sale = held.withdrawal.sales[index]
+        order, sales = held.withdrawal.order, held.withdrawal.sales
+        sale = sales[index]
+        siblings = {other.order_id for other in (*sales[:index], *sales[index + 1 :])}
         answer = await self._provider.orders(order.party_id or "", sale)
         if not isinstance(answer, OrdersListed):
             return Findings(answer)
         found = find(sale, answer.orders, taken_at=order.taken_at, owned=frozenset())
-        owned = await self._orders_owned(held, found.ids, index)
+        owned = await self._orders_owned(held, found.ids)
         return Findings(
             answer,
             orders=tuple(
                 OrderCandidate(
                     report,
                     is_owned=report.order_id in owned,
+                    is_siblings=report.order_id in siblings,
                     is_marked=report.client_order_id == sale.key,
                 )
                 for report in (*found.ours, *found.lookalikes)
@@ -236,7 +243,7 @@ class Rulings:
         match ruling:
             case Adopt(withdrawal_id=order_id):
                 report = await self._provider.order(party_id, order_id)
-                owned = await self._orders_owned(held, {order_id}, index)
+                owned = await self._orders_owned(held, {order_id})
                 is_anothers = bool(owned)
                 return decide_order_adoption(
                     withdrawal, index, ruling, report, is_anothers=is_anothers, now=self._now()
@@ -250,15 +257,9 @@ class Rulings:
             case _:  # pragma: no cover
                 assert_never(ruling)
 
-    async def _orders_owned(
-        self, held: Held, order_ids: Collection[str], index: int
-    ) -> frozenset[str]:
-        """Return which orders are another sale's than that at `index`, of whatever request."""
-        sales = held.withdrawal.sales
-        own = {sale.order_id for sale in (*sales[:index], *sales[index + 1 :])} & set(order_ids)
+    async def _orders_owned(self, held: Held, order_ids: Collection[str]) -> frozenset[str]:
         provider = held.withdrawal.order.provider or ""
-        others = await self._ledger.orders_of_others(provider, order_ids, row=held.row)
-        return others | frozenset(order_id for order_id in own if order_id is not None)
+        return await self._ledger.orders_of_others(provider, order_ids, row=held.row)
 
     async def _list(self, held: Held) -> ListAnswer:
         order = held.withdrawal.order

@@ -157,6 +157,7 @@ class Selling:
         withdrawal, order = held.withdrawal, held.withdrawal.order
         provider = order.provider or ""
         sale = withdrawal.sales[index]
+        asked_at = self._now()
         answer = await self._providers[provider].orders(order.party_id or "", sale)
         if isinstance(answer, Denied):
             self._denied(provider)
@@ -177,7 +178,9 @@ class Selling:
                 "found": len(found.ids),
             },
         )
-        decision = decide_found(withdrawal, index, answer, found, **self._timing())
+        decision = decide_found(
+            withdrawal, index, answer, found, asked_at=asked_at, **self._timing()
+        )
         return await self._commit(held, decision)
 
     async def _owned(self, held: Held, orders: Collection[OrderReport]) -> frozenset[str]:

@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import asyncpg
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.engine.interfaces import IsolationLevel
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -53,6 +54,10 @@ class LedgerLocked(Exception):  # noqa: N818
 
 class LedgerFileUnfit(Exception):  # noqa: N818
     """The SQLite file is where none can be kept: no such folder, no right to it, no locks."""
+
+
+class LedgerForgetful(Exception):  # noqa: N818
+    """The server is set to confirm what a crash of its machine would take back (`fsync` is off)."""
 
 
 class Database(Protocol):
@@ -111,13 +116,18 @@ def open_database(
     """Open the ledger's database; connections are made when they are first needed.
 
     A writer's transactions take SQLite's write lock when they begin, so that two of them wait for
-    each other instead of failing half-way.
+    each other instead of failing half-way. What a writer's transaction did is on the disk when it
+    is done: by settings that each of its connections makes for itself, whatever server, database,
+    role and URL say. Where a server does not leave that to us, work raises LedgerForgetful.
     """
     target = address(url)
     if target.drivername == _DRIVERS["sqlite"]:
         engine = _sqlite(target, writer=writer, connections=connections, seconds=statement_seconds)
         return _InThreads(engine, connections)
-    return _InLoop(_postgresql(target, connections=connections, seconds=statement_seconds))
+    server = _postgresql(target, connections=connections, seconds=statement_seconds)
+    if writer:
+        event.listen(server.sync_engine, "connect", _insist_on_the_disk)
+    return _InLoop(server)
 
 
 def open_aside(url: str, *, statement_seconds: float = STATEMENT_SECONDS) -> Database | None:
@@ -290,12 +300,36 @@ def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:  #
         raise DisconnectionError
 
 
+def _insist_on_the_disk(connection: Any, _record: object) -> None:  # noqa: ANN401
+    connection.run_async(_durable)
+
+
+async def _durable(connection: asyncpg.Connection) -> None:
+    """Have each commit of a new connection wait for the disk, or close the connection and raise.
+
+    A request that was confirmed, called for and then forgotten is paid again. Said in the session,
+    outside any transaction: that outlasts every rollback, and goes before all other places in which
+    it can be set. Only `fsync` is the server's alone; it is asked for on each new connection, one
+    question for both.
+    """
+    if not await connection.fetchval(_ON_THE_DISK):
+        connection.terminate()
+        raise LedgerForgetful
+
+
+_ON_THE_DISK: Final = (
+    "SELECT set_config('synchronous_commit', 'on', false) = 'on'"
+    " AND current_setting('fsync')::boolean"
+)
+
+
 def _make_durable(connection: sqlite3.Connection, seconds: float) -> None:
-    # WAL lets commands read beside the worker; FULL makes every commit survive a power cut.
+    # WAL lets commands read beside the worker. EXTRA makes every commit survive a power cut, also
+    # where the file's system knows no WAL and SQLite stays with its journal; with WAL it is FULL.
     until = monotonic() + seconds
     while not _uses_wal(connection, is_last_try=monotonic() >= until):
         sleep(_WAL_PAUSE)
-    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA synchronous=EXTRA")
     connection.execute("PRAGMA foreign_keys=ON")
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from worker.flows.ports import LedgerUnavailable, StepRefused
+from worker.ledger.engine import LedgerForgetful
 
 #: The classes of SQLSTATE that speak of the content: data exception, integrity violation.
 _CONTENT_CLASSES: Final = ("22", "23")
@@ -29,6 +30,8 @@ _WORDS: Final = {
     "TooManyConnectionsError": "it takes no more connections",
     "ReadOnlySQLTransactionError": "it takes no writes: a standby?",
     "DiskFullError": "its disk is full",
+    "LedgerForgetful": "its fsync is off: what it confirms may be lost in a crash, and be paid "
+    "twice then; set fsync = on and reload it",
     "SQLITE_NOTADB": "it is no SQLite database",
     "SQLITE_CORRUPT": "it is damaged",
     "SQLITE_CANTOPEN": "it cannot be opened or made",
@@ -54,7 +57,7 @@ def meaning(error: Exception) -> Exception:
             return StepRefused(_kind(error))
         case StatementError(orig=Exception() as inner) if not isinstance(error, DBAPIError):
             return meaning(inner)
-        case SQLAlchemyError() | OSError():
+        case SQLAlchemyError() | OSError() | LedgerForgetful():
             return LedgerUnavailable(_kind(error))
         case _:
             return error

@@ -67,6 +67,15 @@ async def require_schema(url: str) -> None:
         raise SchemaOutdated(message)
 
 
+async def require_durable(url: str) -> None:
+    """Raise LedgerUnavailable where nothing may be written, as by a server with `fsync` off.
+
+    A file is made durable by whoever opens it, and nobody can object.
+    """
+    if not is_sqlite(url):
+        await _run(open_database(url, writer=True, connections=1), lambda _connection: None)
+
+
 async def _run(database: Database, work: Callable[[Connection], _T]) -> _T:
     try:
         return await database.run(work)

@@ -254,6 +254,24 @@ def wanted(connection: Connection, which: Wanted, *, limit: int) -> list[Withdra
     return [rows.held(row).withdrawal for row in found[:limit]]
 
 
+def unfinished(connection: Connection, *, after: int, limit: int) -> list[Held]:
+    """Return up to `limit` unfinished withdrawals beyond the row `after`."""
+    statement = (
+        select(withdrawals)
+        .where(withdrawals.c.finished_at.is_(None), withdrawals.c.id > after)
+        .order_by(withdrawals.c.id)
+        .limit(limit)
+    )
+    return [rows.held(row) for row in connection.execute(statement).mappings()]
+
+
+def newest_sign(connection: Connection) -> datetime | None:
+    """Return when a replica was last seen or a withdrawal last changed; None before both."""
+    asked = (select(func.max(replicas.c.seen_at)), select(func.max(withdrawals.c.changed_at)))
+    signs = [connection.execute(statement).scalar_one() for statement in asked]
+    return rows.moment(max((sign for sign in signs if sign is not None), default=None))
+
+
 def history(connection: Connection, message_id: str) -> History | None:
     """Return all that is known of one request, or None when it is not known."""
     found = connection.execute(select(withdrawals).where(withdrawals.c.message_id == message_id))

@@ -412,6 +412,19 @@ class Ledger:
         """Return up to `limit` withdrawals, the oldest first."""
         return await self._read(lambda connection: queries.wanted(connection, which, limit=limit))
 
+    async def unfinished(self, *, after: int, limit: int) -> list[Held]:
+        """Return what is unfinished beyond the row `after`, in the order of the rows."""
+        return await self._read(
+            lambda connection: queries.unfinished(connection, after=after, limit=limit)
+        )
+
+    async def newest_sign(self) -> datetime | None:
+        """Return when a worker was last seen here or changed a withdrawal; None if none ever did.
+
+        Goes through the whole ledger.
+        """
+        return await self._read(queries.newest_sign)
+
     async def heard_within(self, span: timedelta) -> frozenset[str]:
         """Return the providers of whose webhooks one was heard within that span."""
         since = self.now() - span

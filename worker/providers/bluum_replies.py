@@ -72,7 +72,8 @@ async def read_list(
 
     The sort order is not documented, so an entry may move while we read, and the one that is
     looked for may slip through between two pages. Hence each page begins with the last entry
-    of the one before: where it does not, the list moved, and nothing is concluded from it. A
+    of the one before: where it does not, the list moved, and nothing is concluded from it. Nor
+    where two pages show the same besides: it moved, and another one the opposite way perhaps. A
     page may be shorter than was asked for (WDL and HOW disagree about the longest).
     """
     items: list[_Item] = []
@@ -89,7 +90,9 @@ async def read_list(
             return Unclear("list_moved")
         items[-1:] = found
         if not more:
-            return tuple({identity(item): item for item in items}.values())
+            known = {identity(item): item for item in items}
+            has_moved = offset > 0 and len(known) < len(items)
+            return Unclear("list_moved") if has_moved else tuple(known.values())
         if len(found) <= 1:
             # It promises more, and there is no way on.
             return Unclear("short_page")
