@@ -129,6 +129,24 @@ async def test_a_queue_that_cannot_be_counted_hides_no_other(
     assert 1 == lines.count((REQUESTS, why))
 
 
+async def test_a_queue_that_is_declared_a_moment_later_is_no_news(
+    rabbitmq_vhost: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    As at the very first start: the look after the one that found nothing counts it.
+    """
+    told = Told()
+    async with (
+        upstream(rabbitmq_vhost, declare=False) as service,
+        watched(service.connection, told, every=timedelta(seconds=1)),
+    ):
+        await told.until(NOT_TOLD)
+        await ensure(service.connection, declare=True)
+        await told.until(NONE)
+
+    assert [] == [record for record in caplog.records if "not counted" in record.getMessage()]
+
+
 async def test_no_permission_is_needed(rabbitmq: RabbitmqNode, rabbitmq_vhost: str) -> None:
     """
     A user who may neither configure nor write nor read anything is told all the same.
@@ -145,9 +163,11 @@ async def test_no_permission_is_needed(rabbitmq: RabbitmqNode, rabbitmq_vhost: s
 
 
 @asynccontextmanager
-async def watched(connection: AbstractConnection, told: Told) -> AsyncIterator[None]:
+async def watched(
+    connection: AbstractConnection, told: Told, *, every: timedelta = OFTEN
+) -> AsyncIterator[None]:
     """Look at the queues of a connection, often; at the end nothing is told of any more."""
-    watching = asyncio.create_task(Backlog(OWN_QUEUES, told=told, every=OFTEN).watch(connection))
+    watching = asyncio.create_task(Backlog(OWN_QUEUES, told=told, every=every).watch(connection))
     yield
     watching.cancel()
     with suppress(asyncio.CancelledError):

@@ -59,8 +59,8 @@ class Backlog:
     """Looks at queues again and again, over a connection that somebody else keeps.
 
     `told` hears after each look of those queues whose number the broker told, and of none as soon
-    as that is late or the connection is gone: what is not told is not known. Why a queue cannot be
-    counted is logged when it is news; nothing ends by it.
+    as that is late or the connection is gone: what is not told is not known. Why a queue could not
+    be counted twice in a row is logged when it is news; nothing ends by it.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Backlog:
         self._told = told
         self._every = every
         self._troubles = Troubles()
+        self._uncounted: set[str] = set()
         self._channel: AbstractChannel | None = None
 
     async def watch(self, connection: AbstractConnection) -> None:
@@ -96,11 +97,15 @@ class Backlog:
                 # Without a time-out: it would close the channel, and one more each time round.
                 with failures.cancellations_told_apart():
                     counts[queue] = await self._count(connection, queue)
+                self._uncounted.discard(queue)
             except Exception as error:  # noqa: BLE001
                 # Whatever it is: payouts do not need this number.
                 if connection.is_closed:
                     return {}
-                self._tell_uncounted(queue, type(error).__name__)
+                # Once is no news: at the very first start it is declared a moment later.
+                if queue in self._uncounted:
+                    self._tell_uncounted(queue, type(error).__name__)
+                self._uncounted.add(queue)
             finally:
                 late.cancel()
         return counts
