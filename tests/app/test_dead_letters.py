@@ -223,7 +223,8 @@ async def test_an_interrupted_replay_goes_on_where_it_was(
     assert 0 != interrupted.code
     if number is signal.SIGINT:
         assert "run the same command again" in interrupted.stderr
-        assert 30 == interrupted.document["replayed"] + again.document["replayed"]
+        # One that was confirmed and not heard of in time is sent again, and counted then.
+        assert 30 <= interrupted.document["replayed"] + again.document["replayed"] <= len(sent)
     assert 0 == again.code
     assert set(names) == set(sent)
     # At worst the one that was on its way.

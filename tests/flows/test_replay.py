@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,7 @@ class Grave:
     answer: bool | Exception = True
     is_readable: bool = True
     is_gone: bool = False
+    is_last: bool = False
 
     def envelope(self) -> Envelope | None:
         """Be read."""
@@ -52,9 +54,11 @@ class Grave:
         return self.answer
 
     async def remove(self) -> None:
-        """Be gone."""
+        """Be gone; interrupted in the very moment, if so told."""
         self.said.append(f"remove {self.letter.id}")
         self.is_gone = True
+        if self.is_last:
+            raise asyncio.CancelledError
 
 
 @dataclass
@@ -194,6 +198,20 @@ async def test_what_was_not_confirmed_stays() -> None:
 
     assert Outcome(replayed=1) == outcome
     assert [True, False, False] == [grave.is_gone for grave in graveyard.graves]
+
+
+async def test_what_was_sent_is_counted_also_if_it_was_the_last() -> None:
+    """
+    An interruption while the letter is removed takes nothing from the count: it was sent.
+    """
+    graveyard, outcome = Graveyard(), Outcome()
+    graveyard.add("a")
+    graveyard.add("b", is_last=True)
+
+    with pytest.raises(asyncio.CancelledError):
+        await replay(graveyard, ("a", "b"), outcome=outcome, turn=_turn, told=_ignore, books=None)
+
+    assert Outcome(replayed=2) == outcome
 
 
 async def test_what_the_broker_refuses_is_tried_once() -> None:

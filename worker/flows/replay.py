@@ -87,7 +87,10 @@ class Books(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run has done so far; `refused` were not taken by the broker and stay."""
+    """What a run has done so far; `refused` were not taken by the broker and stay.
+
+    `replayed` were sent, each confirmed. After an interruption the last may lie in the queue still.
+    """
 
     replayed: int = 0
     refused: int = 0
@@ -158,8 +161,9 @@ async def replay(
         if books is not None and _is_in_the_books(grave):
             await books.dead_letter_left(_identity(grave), "replayed")
         if await grave.resend():
-            await grave.remove()
+            # Before it is removed: who is interrupted there has sent it, and is told so.
             outcome.replayed += 1
+            await grave.remove()
         else:
             outcome.refused += 1
         told(outcome)
